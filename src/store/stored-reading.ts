@@ -4,12 +4,12 @@
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import { GatewayError } from '../errors.ts';
-import { type Answered, Lane, answerAs } from '../reading/lane.ts';
-import { boundRecord } from '../references/bounds.ts';
+import { answerAs } from '../reading/lane.ts';
 import { isObject } from '../references/json.ts';
 import { Freshness } from './freshness.ts';
 import type { Statements } from './queries.ts';
-import { type StoredReader, MANY_ROWS, prepareStoredReferences } from './stored-references.ts';
+import { createStoredLanes, isLongChat, readBounded } from './stored-lanes.ts';
+import { type StoredReader, prepareStoredReferences } from './stored-references.ts';
 
 interface StoredRequest {
   readonly query: StoredQuery;
@@ -19,35 +19,23 @@ interface StoredRequest {
 
 /** Answered instead of reading a chat that takes its time. */
 const LONG = 'long';
-const tooComplex = (detail: string | undefined) => new GatewayError('chat_too_complex', { detail });
 
 type StoredQuery = Exclude<keyof StoredReader, 'sizeOf'>;
 export type StoredReading = ReturnType<typeof createStoredReading>;
 
 /** @param path of the backend's file, which need not be there yet @returns what rejects with `policy_unavailable` */
 export function createStoredReading(path: string) {
-  const thread = { script: new URL(import.meta.url), workerData: { stored: path } };
-  const short = new Lane<Answered<unknown>>({
-    ...{ ...thread, heapMb: 64, deadlineMs: 3_000, isShortLived: false },
-    exhausted: () => new GatewayError('policy_unavailable'),
-  });
-  const long = new Lane<Answered<unknown>>({
-    ...{ ...thread, heapMb: 256, deadlineMs: 30_000, isShortLived: true },
-    exhausted: (limit) => tooComplex(`Reading it took more than ${limit}.`),
-  });
+  const lanes = createStoredLanes({ script: new URL(import.meta.url), workerData: { stored: path } }, 256);
 
   async function ask<Query extends StoredQuery>(
     query: Query,
     parameters: Parameters<StoredReader[Query]>,
     payer = '',
   ): Promise<ReturnType<StoredReader[Query]>> {
-    const run = (lane: typeof short, isLongAllowed: boolean) =>
-      lane.run({ payer, message: { query, parameters, isLongAllowed } satisfies StoredRequest });
-    const first = await run(short, false);
-    const answer = 'value' in first && first.value === LONG ? await run(long, true) : first;
-    if ('value' in answer) return answer.value as ReturnType<StoredReader[Query]>;
-    const { code, detail } = answer.failure;
-    throw new GatewayError(code, { detail });
+    const request = (isLongAllowed: boolean) => ({ query, parameters, isLongAllowed }) satisfies StoredRequest;
+    const first = await lanes.read(request(false), { payer });
+    const value = first === LONG ? await lanes.read(request(true), { payer, isLong: true }) : first;
+    return value as ReturnType<StoredReader[Query]>;
   }
 
   return {
@@ -61,7 +49,7 @@ export function createStoredReading(path: string) {
     ofChannelMessage: (id: string) => ask('ofChannelMessage', [id]),
     ofAutomation: (id: string) => ask('ofAutomation', [id]),
     ofPresetVersion: (id: string) => ask('ofPresetVersion', [id]),
-    close: async () => void (await Promise.all([short.close(), long.close()])),
+    close: lanes.close,
   };
 }
 
@@ -69,11 +57,6 @@ export function createStoredReading(path: string) {
 
 /** As long as a decision waits for the lock of a commit. */
 const BUSY_MS = 1_000;
-/** A chat up to here is read in some 10 ms. */
-const SHORT_BYTES = 1_000_000;
-/** Longer chats cannot be received through the gate either (`MODELGATE_MAX_BODY`). */
-const LONGEST_BYTES = 128_000_000;
-
 function answerFrom(path: string) {
   const freshness = new Freshness({ path, busyTimeoutMs: BUSY_MS, now: () => performance.now(), pauseMs: 0 });
   const prepared = new WeakMap<Statements, StoredReader>();
@@ -86,24 +69,16 @@ function answerFrom(path: string) {
 
   function answer(stored: StoredReader, { query, parameters, isLongAllowed }: StoredRequest): unknown {
     if (query === 'chat') {
-      const { bytes, rows } = stored.sizeOf(String(parameters[0]));
-      if (bytes > LONGEST_BYTES) throw tooComplex(`It has ${Math.round(bytes / 1e6)} MB. Delete parts of it.`);
-      if (!isLongAllowed && (bytes > SHORT_BYTES || rows >= MANY_ROWS)) return LONG;
+      const isLong = isLongChat(stored.sizeOf(String(parameters[0])));
+      if (isLong && !isLongAllowed) return LONG;
     }
-    const value = (stored[query] as (...given: readonly unknown[]) => unknown)(...parameters);
-    boundRecord(value);
-    return value;
+    return readBounded(() => (stored[query] as (...given: readonly unknown[]) => unknown)(...parameters));
   }
 
   return (request: StoredRequest): unknown => {
-    try {
-      freshness.look();
-      const found = freshness.use((statements) => answer(readerOf(statements), request));
-      if (found !== undefined) return found.value;
-    } catch (error) {
-      if (error instanceof GatewayError && error.code === 'body_too_complex') throw tooComplex(error.detail);
-      throw error;
-    }
+    freshness.look();
+    const found = freshness.use((statements) => answer(readerOf(statements), request));
+    if (found !== undefined) return found.value;
     throw new GatewayError('policy_unavailable', { detail: freshness.problem?.split(':', 1)[0] ?? '' });
   };
 }

@@ -4,12 +4,12 @@
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import { GatewayError } from '../../errors.ts';
-import { type Answered, Lane, answerAs } from '../../reading/lane.ts';
-import { boundRecord } from '../../references/bounds.ts';
+import { answerAs } from '../../reading/lane.ts';
 import { isObject, tryParseJson } from '../../references/json.ts';
 import { CHAT_MODELS, ChatReader, UNREADABLE, everyName } from '../../references/saved-chat.ts';
 import type { StoredReading } from '../stored-reading.ts';
-import { type StoredChat, MANY_ROWS, modelsOfSnapshot, readJson, readable } from '../stored-references.ts';
+import { createStoredLanes, isLongChat, readBounded } from '../stored-lanes.ts';
+import { type StoredChat, modelsOfSnapshot, readJson, readable } from '../stored-references.ts';
 import { PostgresFailure } from './failure.ts';
 import type { PostgresConnection } from './connect.ts';
 import type { RenewedLane } from './renewed-lane.ts';
@@ -32,31 +32,10 @@ type Documents =
   | { readonly kind: 'chat'; readonly document: ChatDocument }
   | { readonly kind: 'timers' | 'model_id' | 'snapshot'; readonly texts: readonly (string | null)[] };
 
-/** As with a file: up to here, a chat is read in some 10 ms; a longer one than the last cannot be received either. */
-const [SHORT_BYTES, LONGEST_BYTES] = [1_000_000, 128_000_000];
-
-const tooComplex = (detail: string | undefined) => new GatewayError('chat_too_complex', { detail });
-
 type Query = PostgresConnection['query'];
 
 export function createPostgresStoredReading(slow: RenewedLane<Layout>): StoredReading {
-  const thread = { script: new URL(import.meta.url), workerData: { documents: true } };
-  const short = new Lane<Answered<unknown>>({
-    ...{ ...thread, heapMb: 64, deadlineMs: 3_000, isShortLived: false },
-    exhausted: () => new GatewayError('policy_unavailable'),
-  });
-  const long = new Lane<Answered<unknown>>({
-    ...{ ...thread, heapMb: 768, deadlineMs: 30_000, isShortLived: true },
-    exhausted: (limit) => tooComplex(`Reading it took more than ${limit}.`),
-  });
-
-  async function read(documents: Documents, lane = short, payer = ''): Promise<unknown> {
-    const answer = await lane.run({ payer, message: documents });
-    if ('value' in answer) return answer.value;
-    const { code, detail } = answer.failure;
-    throw new GatewayError(code, { detail });
-  }
-
+  const lanes = createStoredLanes({ script: new URL(import.meta.url), workerData: { documents: true } }, 768);
   const asked = async <T>(ask: (query: Query, layout: Layout) => Promise<T>): Promise<T> => {
     try {
       return await slow.alone(({ query }, layout) => ask(query, layout));
@@ -79,7 +58,7 @@ export function createPostgresStoredReading(slow: RenewedLane<Layout>): StoredRe
       const sql = `SELECT ${column}::text AS document FROM ${at(table)} WHERE id = ANY($1::text[])`;
       return (await query<{ document: string | null }>(sql, [askable])).map(({ document }) => document);
     });
-    return (await read({ kind, texts })) as readonly string[];
+    return (await lanes.read({ kind, texts } satisfies Documents)) as readonly string[];
   }
 
   return {
@@ -87,13 +66,13 @@ export function createPostgresStoredReading(slow: RenewedLane<Layout>): StoredRe
       const found = await asked((query, layout) => readChat(query, layout, id, places));
       if (found === undefined) return undefined;
       const { document, isLong } = found;
-      return (await read({ kind: 'chat', document }, isLong ? long : short, payer)) as StoredChat;
+      return (await lanes.read({ kind: 'chat', document } satisfies Documents, { isLong, payer })) as StoredChat;
     },
     ofTimers: (ids) => named(ids, 'chat', 'meta', 'timers'),
     ofChannelMessage: (id) => named([id], 'message', 'meta', 'model_id'),
     ofAutomation: (id) => named([id], 'automation', 'data', 'model_id'),
     ofPresetVersion: (id) => named([id], 'model_history', 'snapshot', 'snapshot'),
-    close: async () => void (await Promise.all([short.close(), long.close()])),
+    close: lanes.close,
   };
 }
 
@@ -105,7 +84,8 @@ async function readChat(query: Query, { at, has }: Layout, id: string, places: r
     [id],
   );
   const bytes = sized[0]?.bytes ?? 0;
-  if (bytes > LONGEST_BYTES) throw tooComplex(`It has ${Math.round(bytes / 1e6)} MB. Delete parts of it.`);
+  // before it is sent
+  isLongChat({ bytes, rows: 0 });
   const [chat] = await query<{ owner: unknown; chat: string | null }>(
     `SELECT user_id AS owner, chat::text AS chat FROM ${at('chat')} WHERE id = $1`,
     [id],
@@ -119,21 +99,10 @@ async function readChat(query: Query, { at, has }: Layout, id: string, places: r
       )
     : [];
   const document = { id, ...chat, rows, checkedByBackend: has('chat_message', 'chat_id', 'model_id'), places };
-  return { document, isLong: bytes > SHORT_BYTES || rows.length >= MANY_ROWS };
+  return { document, isLong: isLongChat({ bytes, rows: rows.length }) };
 }
 
 // What follows runs in the threads alone.
-
-function answer(documents: Documents): unknown {
-  try {
-    const value = readDocuments(documents);
-    boundRecord(value);
-    return value;
-  } catch (error) {
-    if (error instanceof GatewayError && error.code === 'body_too_complex') throw tooComplex(error.detail);
-    throw error;
-  }
-}
 
 function readDocuments(documents: Documents): StoredChat | readonly string[] {
   switch (documents.kind) {
@@ -195,6 +164,8 @@ function readContent(reader: ChatReader, document: unknown, places: readonly str
 
 if (isObject(workerData) && workerData['documents'] === true) {
   parentPort?.on('message', (documents: Documents) => {
-    void answerAs(() => answer(documents)).then((answered) => parentPort?.postMessage(answered));
+    void answerAs(() => readBounded(() => readDocuments(documents))).then((answered) =>
+      parentPort?.postMessage(answered),
+    );
   });
 }
