@@ -205,17 +205,19 @@ export function linkModels(connection: Connection, organization: string) {
 
 const HAS_MEMBERSHIP = 'SELECT 1 FROM organization_members WHERE user_id = $user';
 /** The guide's id, unless the row of another pair has it (`a` of `b_c`, `a_b` of `c`). */
-const FREE_ID = `(SELECT iif(EXISTS (SELECT 1 FROM organization_members WHERE id = guides), guides || '_' || $random, guides)
-  FROM (SELECT 'om_' || $user || '_' || $organization AS guides))`;
+const FREE_ID = `(SELECT CASE WHEN EXISTS (SELECT 1 FROM organization_members WHERE id = guides) THEN guides || '_' || $random ELSE guides END
+  FROM (SELECT 'om_' || $user || '_' || $organization AS guides) AS named)`;
+
+/** Whether a user is enrolled is asked where it is written: another gate may have been quicker. @param present as of `insertInto` */
+export const enrolmentInto = (present: ReadonlySet<string>, verb: string): string =>
+  `${insertInto('organization_members', present, { id: FREE_ID }, verb)}
+    FROM "user" u WHERE u.id = $user AND ${MAY_JOIN} AND NOT EXISTS (${HAS_MEMBERSHIP})`;
 
 /** @returns whether the user has a membership now @throws SqliteError where the file cannot be written */
 export function enrol(path: string, busyTimeoutMs: number, organization: string, user: string): boolean {
   return closing(openForWriting(path, busyTimeoutMs), (connection) => {
-    // whether a user is enrolled is asked where it is written: another gate may have been quicker
-    const insert = connection.prepare(
-      `${insertRows(connection, 'organization_members', { id: FREE_ID }, 'INSERT')}
-       FROM "user" u WHERE u.id = $user AND ${MAY_JOIN} AND NOT EXISTS (${HAS_MEMBERSHIP})`,
-    );
+    const present = new Set(writtenColumns(connection, 'organization_members'));
+    const insert = connection.prepare(enrolmentInto(present, 'INSERT'));
     const { changes } = insert.run({ organization, user, random: randomUUID(), seconds: nowInSeconds() });
     return changes > 0 || connection.prepare(HAS_MEMBERSHIP).get({ user }) !== undefined;
   });

@@ -1,6 +1,7 @@
 /** How a question to the view is asked again until nothing is missing, where the view reads a file by a thread. */
 import { GatewayError } from '../errors.ts';
 import type { Need } from './foresight.ts';
+import type { PointCall } from './queries.ts';
 import { type CachedView, NotLoaded } from './store-view.ts';
 import type { ThreadedFile } from './threaded-file.ts';
 
@@ -8,7 +9,7 @@ import type { ThreadedFile } from './threaded-file.ts';
 export type Attempt<T> = () => T | Promise<T>;
 
 /** How often an attempt may turn out to lack something: each time is one question to the database. */
-const ROUNDS = 100;
+export const ROUNDS = 100;
 
 /** Asks the view of one source. */
 export interface Questions {
@@ -59,20 +60,13 @@ export class FileQuestions implements Questions {
     if (!this.#isKnown(need)) await this.#bring(need);
   }
 
-  /** Loads what the attempts lack, until one lacks nothing. */
-  async #complete<T>(first: Promise<T>, attempt: Attempt<T>, need: Need): Promise<T> {
-    let pending: T | Promise<T> = first;
-    for (let round = 0; ; round++) {
-      try {
-        return await pending;
-      } catch (error) {
-        if (!(error instanceof NotLoaded)) throw error;
-        if (round === ROUNDS) throw new GatewayError('policy_unavailable', { cause: error });
-        if (round === 0) await this.#bring(need);
-        await this.#file.load([error.call]);
-      }
-      pending = begin(attempt);
-    }
+  #complete<T>(first: Promise<T>, attempt: Attempt<T>, need: Need): Promise<T> {
+    let isBrought = false;
+    return completing(first, attempt, async (lacking) => {
+      if (!isBrought) await this.#bring(need);
+      isBrought = true;
+      await this.#file.load([lacking]);
+    });
   }
 
   /** Until nothing is missing: what is found may name more, organizations their grants and presets their bases. */
@@ -92,5 +86,24 @@ export function begin<T>(attempt: Attempt<T>): T | Promise<T> {
   } catch (error) {
     const reason = error as Error;
     return Promise.reject(reason);
+  }
+}
+
+/** @param load brings what the last attempt lacked @returns what the first attempt does that lacks nothing; what it throws rejects */
+export async function completing<T>(
+  first: Promise<T>,
+  attempt: Attempt<T>,
+  load: (lacking: PointCall) => Promise<void>,
+): Promise<T> {
+  let pending: T | Promise<T> = first;
+  for (let round = 0; ; round++) {
+    try {
+      return await pending;
+    } catch (error) {
+      if (!(error instanceof NotLoaded)) throw error;
+      if (round === ROUNDS) throw new GatewayError('policy_unavailable', { cause: error });
+      await load(error.call);
+    }
+    pending = begin(attempt);
   }
 }

@@ -1,7 +1,8 @@
 /** Enrols a user without any membership, on a connection of its own: no other request waits for it. */
 import { randomUUID } from 'node:crypto';
 import type { Warn } from '../file-thread.ts';
-import { type Organization, nowInSeconds } from '../initialize.ts';
+import { type Organization, enrolmentInto, nowInSeconds } from '../initialize.ts';
+import { translate } from './dialect.ts';
 import { PostgresFailure } from './failure.ts';
 import type { RenewedLane } from './renewed-lane.ts';
 import type { Layout } from './layout.ts';
@@ -20,39 +21,26 @@ const AGAIN_MS = 5_000;
 const TOLD_MS = 15 * 60_000;
 const LOCK_TIMEOUT = "SET LOCAL lock_timeout = '100ms'";
 
-const COLUMNS = {
-  id: "'om_' || u.id || '_' || $2",
-  organization_id: '$2',
-  user_id: 'u.id',
-  role: "CASE WHEN u.role = 'admin' THEN 'admin' ELSE 'member' END",
-  is_active: '1',
-  joined_at: '$3',
-};
-
-/** The guide's id, unless the row of another pair has it. */
-function insertInto({ at, writable }: Layout): string {
-  const members = at('organization_members');
-  const columns = Object.entries(COLUMNS).filter(([name]) => writable('organization_members').has(name));
-  const taken = `EXISTS (SELECT 1 FROM ${members} WHERE id = ${COLUMNS.id})`;
-  const values = columns.map(([name, sql]) =>
-    name === 'id' ? `CASE WHEN ${taken} THEN ${sql} || '_' || $4 ELSE ${sql} END` : sql,
-  );
-  return `INSERT INTO ${members} (${columns.map(([name]) => name).join(', ')})
-    SELECT ${values.join(', ')} FROM ${at('user')} u WHERE u.id = $1 AND u.role NOT IN ('pending', 'banned')
-      AND NOT EXISTS (SELECT 1 FROM ${members} WHERE user_id = $1) AND $2::text || $3::bigint::text || $4::text IS NOT NULL
-    ON CONFLICT DO NOTHING`;
-}
-
 export function createEnrolment({ slow, organization, autoEnroll, warn, now, failed }: EnrolmentOptions) {
   let last: { readonly problem: string; readonly isLocked: boolean; readonly metAt: number } | undefined;
   const isTooSoon = (): boolean => last !== undefined && now() < last.metAt + AGAIN_MS;
 
   async function write(user: string, { id }: Organization): Promise<void> {
-    await slow.alone(async ({ query }, layout) => {
+    await slow.alone(async ({ query }, { writable, schema }) => {
+      const { text, names } = translate(enrolmentInto(writable('organization_members'), 'INSERT OR IGNORE'), schema);
+      const values = new Map<string | undefined, unknown>([
+        ['user', user],
+        ['organization', id],
+        ['seconds', nowInSeconds()],
+        ['random', randomUUID()],
+      ]);
       await query('BEGIN');
       try {
         await query(LOCK_TIMEOUT);
-        await query(insertInto(layout), [user, id, nowInSeconds(), randomUUID()]);
+        await query(
+          text,
+          names.map((name) => values.get(name)),
+        );
         await query('COMMIT');
       } catch (error) {
         await query('ROLLBACK').catch(() => undefined);

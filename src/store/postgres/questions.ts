@@ -2,15 +2,11 @@
  * How a question to the view is asked again until nothing is missing, where each answer is of one check. What an attempt lacks is
  * asked for together with all that it has asked before: what it decides by is of one moment.
  */
-import { GatewayError } from '../../errors.ts';
 import type { PointCall } from '../queries.ts';
-import { type Attempt, type Questions, begin } from '../questions.ts';
+import { type Attempt, type Questions, ROUNDS, begin, completing } from '../questions.ts';
 import type { Need } from '../foresight.ts';
-import { type CachedView, NotLoaded } from '../store-view.ts';
+import type { CachedView } from '../store-view.ts';
 import type { PostgresSource, Reading } from './source.ts';
-
-/** More than a chain of presets is long: each time is a check. */
-const ROUNDS = 100;
 
 export class CheckedQuestions implements Questions {
   readonly #source: PostgresSource;
@@ -50,23 +46,13 @@ export class CheckedQuestions implements Questions {
   }
 
   #attempt<T>(reading: Reading, attempt: Attempt<T>, need: Need): T | Promise<T> {
-    const first = this.#within(reading, () => begin(attempt));
-    return first instanceof Promise ? this.#complete(reading, first, attempt, need) : first;
-  }
-
-  async #complete<T>(reading: Reading, first: Promise<T>, attempt: Attempt<T>, need: Need): Promise<T> {
-    let pending: T | Promise<T> = first;
-    for (let round = 0; ; round++) {
-      try {
-        return await pending;
-      } catch (error) {
-        if (!(error instanceof NotLoaded)) throw error;
-        if (round === ROUNDS) throw new GatewayError('policy_unavailable', { cause: error });
-        this.#view.follow(error.call, reading.calls);
-        await this.#bring(reading, need);
-      }
-      pending = this.#within(reading, () => begin(attempt));
-    }
+    const within = () => this.#within(reading, attempt);
+    const first = begin(within);
+    if (!(first instanceof Promise)) return first;
+    return completing(first, within, async (lacking) => {
+      this.#view.follow(lacking, reading.calls);
+      await this.#bring(reading, need);
+    });
   }
 
   /** Until nothing that can be foreseen is missing: what is found may name more, organizations their grants and presets their bases. */
@@ -80,7 +66,7 @@ export class CheckedQuestions implements Questions {
     }
   }
 
-  /** @returns whether somebody became a member, whose grants are to be read */
+  /** @returns whether a user may have become a member, whose grants are to be read then */
   async #enrolled(reading: Reading): Promise<boolean> {
     if (!this.#source.enrols) return false;
     const asked: PointCall[] = [...reading.calls.values()].filter(({ name }) => name === 'membershipsOf');
