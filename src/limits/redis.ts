@@ -61,7 +61,7 @@ export async function createRedisLimits({ config, log, metrics, now = () => perf
   const timer = setInterval(() => void report(), REPORT_MS).unref();
   async function report(): Promise<void> {
     await link.ask(probe);
-    // what comes and goes is told once
+    // Redis may come and go: the log says so once
     if (!isTold || !link.isSteady(REPORT_MS)) return;
     isTold = false;
     log.info({ redis, gates }, 'Redis is back: all gates count their limits together');

@@ -156,7 +156,7 @@ function readUser(connection: Connection, schema: Schema, path: string, named: s
   };
 }
 
-/** @returns why a gate like this process cannot enrol anybody, or null where it can */
+/** @returns why a gate like this process cannot enrol a user, or null where it can */
 function obstacleTo({ postgres }: Connection, path: string): string | null {
   const stuck = postgres === undefined ? findUnwritable(path)?.target : undefined;
   if (stuck !== undefined) return `user ${getuid?.() ?? 'unknown'} may not write to ${stuck}`;

@@ -36,7 +36,7 @@ export interface PostgresConnection {
   readonly serverVersion: number;
   /** Such as `db:5432`. */
   readonly host: string;
-  /** Calls once, when the connection is no more, whoever ended it; at once where it is no more already. */
+  /** Calls once, when either side has ended the connection; at once where it has ended already. */
   onEnd(listener: () => void): void;
   close(): Promise<void>;
 }

@@ -20,7 +20,7 @@ interface Statement {
 export interface Lane {
   /** @throws PostgresFailure */
   send(statement: Statement): Promise<PostgresTable>;
-  /** The process of the session as it was told at its begin. */
+  /** The process of the session that the server named at its begin. */
   announcedPid(): number | undefined;
   onEnd(listener: () => void): void;
   destroy(): void;
