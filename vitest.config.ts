@@ -36,8 +36,8 @@ export default defineConfig({
         },
       },
       project('programs', { testTimeout: 60_000, hookTimeout: 60_000 }),
-      // PostgreSQL, PgBouncer, Redis and several gates
-      project('replicas', { testTimeout: 90_000, hookTimeout: 60_000 }),
+      // PostgreSQL, PgBouncer, Redis and several gates, which measure rates and waits: one file would take the time of another
+      project('replicas', { testTimeout: 90_000, hookTimeout: 60_000, fileParallelism: false }),
       project('prometheus', { testTimeout: 90_000, hookTimeout: 120_000 }),
       project('containers', {
         globalSetup: ['test/containers/global-setup.ts'],

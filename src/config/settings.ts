@@ -144,7 +144,7 @@ const MEANINGS = {
   MODELGATE_IDLE_TIMEOUT:
     'Longest silence inside an answer, and of a client that takes nothing of it. The whole of a stream has no limit. A request body ends after a minute of silence, or where it comes by less than 500 bytes a second.',
   MODELGATE_DRAIN_DELAY:
-    'How long the gate goes on serving after SIGTERM, with `/readyz` at 503, before it stops accepting: as long as the balancer in front needs to notice. None by default: with one gate, and behind nginx, it only makes a stop longer.',
+    'How long the gate goes on serving after SIGTERM, with `/readyz` at 503, before it stops accepting: as long as the balancer in front needs to notice. None by default: with one gate it only makes a stop longer. Several gates behind nginx: `2s`.',
   MODELGATE_DRAIN_TIMEOUT:
     'How long running requests may finish after that; keep the sum of both below the grace period of the container.',
   MODELGATE_HEADERS_BACKEND:

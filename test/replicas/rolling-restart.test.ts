@@ -19,7 +19,7 @@ const LATE_MS = 1_000;
 
 describe('a rolling restart costs no request', { timeout: 180_000 }, () => {
   test('through nginx, which passes over a gate that is away', async () => {
-    const fleet = await startFleet();
+    const fleet = await startFleet({ MODELGATE_DRAIN_DELAY: '2s' });
     await using edge = await startEdge({ gate: fleet.urls(), withoutTls: true, replace: [WITHOUT_FLOOD_GUARD] });
     const { sent, failures } = await fleet.restartUnderLoad(edge.url);
     // it names each gate that it found away
