@@ -2,7 +2,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { freePorts } from '../support/upstream/upstreams.ts';
+import { freePorts } from '../support/process/ports.ts';
 import { MEASURING_CORE, startPinned, type PinnedProcess } from './pinned-process.ts';
 
 export const COMPLETION = JSON.stringify({

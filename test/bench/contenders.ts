@@ -2,7 +2,7 @@
 import { fileURLToPath } from 'node:url';
 import { SETTING_NAMES } from '../../src/config/settings.ts';
 import { TEST_SECRET } from '../support/gate/session.ts';
-import { freePorts } from '../support/upstream/upstreams.ts';
+import { freePorts } from '../support/process/ports.ts';
 import { MEASURED_CORE, MEASURING_CORE, startPinned, type PinnedProcess } from './pinned-process.ts';
 
 const pathOf = (file: string): string => fileURLToPath(new URL(file, import.meta.url));

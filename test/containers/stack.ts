@@ -5,7 +5,8 @@ import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { startProvider, type Provider } from '../support/upstream/providers.ts';
-import { closed, freePorts } from '../support/upstream/upstreams.ts';
+import { freePorts } from '../support/process/ports.ts';
+import { closed } from '../support/upstream/upstreams.ts';
 import { compose, engine, ENGINE, run } from './engine.ts';
 import { copyCheckout, filledIn, lines, writeFolder } from './folder.ts';
 import { type Instructions, readInstructions } from './instructions.ts';
@@ -92,7 +93,11 @@ export async function createStack(options: StackOptions): Promise<Stack> {
       return stdout + stderr;
     },
     exec: async (service, ...words) => engine(['exec', await container(service), ...words]),
-    ready: () => eventually(() => answers(`${url}/health`), `an answer of ${url}/health`),
+    async ready() {
+      await eventually(() => answers(`${url}/health`), `an answer of ${url}/health`).catch(async (error: unknown) => {
+        throw new Error(`${String(error)}\n${await describeProject(project)}`);
+      });
+    },
     async [Symbol.asyncDispose]() {
       await compose(['down', '-v'], inFolder).catch(() => undefined);
       await removeProject(project);
@@ -134,6 +139,18 @@ async function containerOf(project: string, service: string): Promise<string> {
   const [name = ''] = (await engine(['ps', '-a', ...filters, '--format', '{{.Names}}'])).split('\n');
   if (name === '') throw new Error(`${project} has no container of the service ${service}`);
   return name;
+}
+
+/** Each container with its state and the last that it wrote: what a failure that never comes back leaves to look at. */
+async function describeProject(project: string): Promise<string> {
+  const ofProject = ['--filter', `label=com.docker.compose.project=${project}`];
+  const listed = await engine(['ps', '-a', ...ofProject, '--format', '{{.Names}} {{.Status}}']);
+  const states = listed.split('\n').filter((line) => line !== '');
+  const parts = states.map(async (state) => {
+    const { stdout, stderr } = await run(ENGINE, ['logs', '--tail', '15', state.split(' ')[0] ?? '']);
+    return `${state}\n${stdout}${stderr}`;
+  });
+  return (await Promise.all(parts)).join('\n');
 }
 
 async function removeProject(project: string): Promise<void> {

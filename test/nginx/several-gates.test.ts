@@ -2,7 +2,8 @@
 import { describe, expect, test } from 'vitest';
 import { NGINX_BINARIES, startEdge } from '../support/gate/edge.ts';
 import { closing } from '../support/gate/transport.ts';
-import { freePorts, startByteUpstream, startRecordingUpstream } from '../support/upstream/upstreams.ts';
+import { freePorts } from '../support/process/ports.ts';
+import { startByteUpstream, startRecordingUpstream } from '../support/upstream/upstreams.ts';
 
 describe.each(NGINX_BINARIES)('through %s', (binary) => {
   /** @returns how the edge answers so many chats, one after the other */

@@ -1,10 +1,9 @@
 /** Two organizations on one real backend, with the gate in front of it, and the oracle of every test that uses them. */
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
-import { type AddressInfo, createServer } from 'node:net';
 import Database from 'better-sqlite3';
 import { ORGANIZATION_MEMBERS, ORGANIZATION_MODELS, SCHEMA_OBJECTS } from '../../src/store/schema.ts';
 import { type Provider, startOllama, startProvider } from '../support/upstream/providers.ts';
+import { freePort } from '../support/process/ports.ts';
 import { until } from '../support/process/with-timeout.ts';
 import { type Account, call, openSignUp, send, signUp, through } from './backend-client.ts';
 import { type OpenWebui, startOpenWebui } from './backend.ts';
@@ -172,15 +171,6 @@ async function doorTo(provider: Provider, ollama: Provider | undefined) {
     },
     accessKey,
   };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 type Operator = Pick<Tenants, 'grant' | 'withdraw' | 'join' | 'leave'>;

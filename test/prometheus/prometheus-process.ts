@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parse, stringify } from 'yaml';
-import { freePorts } from '../support/upstream/upstreams.ts';
+import { freePorts } from '../support/process/ports.ts';
 import { until, withTimeout } from '../support/process/with-timeout.ts';
 
 const CONFIG = fileURLToPath(new URL('../../config/', import.meta.url));

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type PostgresConnection, connectPostgres } from '../../src/store/postgres/connect.ts';
 import { PostgresFailure } from '../../src/store/postgres/failure.ts';
 import { type PgBouncer, startPgBouncer } from '../support/pgbouncer.ts';
-import { freeLowPort } from '../support/postgres-programs.ts';
+import { freePort } from '../support/process/ports.ts';
 import { addressOf } from '../support/postgres-address.ts';
 import { PASSWORD, type PostgresDatabase, type PostgresServer, startPostgres } from '../support/postgres.ts';
 import { until, withTimeout } from '../support/process/with-timeout.ts';
@@ -160,7 +160,7 @@ describe('a connection', () => {
     const { host, port, name } = { ...server, name: database.name };
     const url = (ports: readonly number[]): string =>
       `postgresql://openwebui:${encodeURIComponent(PASSWORD)}@${ports.map((one) => `${host}:${one}`).join(',')}/${name}`;
-    const nothing = await freeLowPort();
+    const nothing = await freePort();
     expect(await connected(url([nothing, standby.port, port]), (one) => Promise.resolve(one.host))).toBe(
       `${host}:${port}`,
     );
@@ -206,7 +206,7 @@ describe('what fails is said in a sentence without a secret', () => {
   ];
 
   test.each(failures)('%s', async (_what, url, code, sentence) => {
-    const failure = await failureOf(connect(url(await freeLowPort())));
+    const failure = await failureOf(connect(url(await freePort())));
     // some machines look names up elsewhere first
     expect(failure.code.replace('EAI_AGAIN', 'ENOTFOUND')).toBe(code);
     if (failure.code !== 'EAI_AGAIN') expect(failure.message).toMatch(sentence);

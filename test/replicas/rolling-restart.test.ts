@@ -1,14 +1,13 @@
 /** Four gates on one database, restarted one after the other while people work. */
-import { createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { createDatabase } from '../support/database/database.ts';
 import { startEdge } from '../support/gate/edge.ts';
 import { type ServingProcess, serveModelgate } from '../support/gate/gate-process.ts';
 import { TEST_SECRET, mintSession } from '../support/gate/session.ts';
+import { freePorts } from '../support/process/ports.ts';
 import { until } from '../support/process/with-timeout.ts';
 import { startSampleBackend } from '../support/upstream/sample-backend/backend.ts';
-import { closed, listening } from '../support/upstream/upstreams.ts';
 import { startLateBalancer } from './late-balancer.ts';
 import { startSteadyLoad } from './steady-load.ts';
 
@@ -68,7 +67,7 @@ async function startFleet(settings: Record<string, string> = {}) {
     wordDelayMs: 100,
   });
   cleanup.defer(() => backend.close());
-  const ports = await portsOf(2 * GATES);
+  const ports = await freePorts(2 * GATES);
   const serve = (index: number): Promise<ServingProcess> =>
     serveModelgate({
       MODELGATE_UPSTREAM_URL: backend.url,
@@ -107,18 +106,4 @@ async function startFleet(settings: Record<string, string> = {}) {
       return load.end();
     },
   };
-}
-
-/** Below those that the system gives to outgoing connections: a gate comes back to the port that it had. */
-async function portsOf(count: number): Promise<number[]> {
-  const ports: number[] = [];
-  for (let port = 20_000 + Math.floor(Math.random() * 10_000); ports.length < count; port += 1) {
-    const server = createServer();
-    await listening(server, port).then(
-      () => ports.push(port),
-      () => undefined,
-    );
-    await closed(server);
-  }
-  return ports;
 }

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { AS_NOBODY } from './process/as-nobody.ts';
 import { until, withTimeout } from './process/with-timeout.ts';
 import { answers, PASSWORD, type PostgresServer, ROLE } from './postgres.ts';
-import { freeLowPort } from './postgres-programs.ts';
+import { freePort } from './process/ports.ts';
 
 export interface PgBouncerOptions {
   readonly mode?: 'session' | 'transaction' | 'statement';
@@ -27,7 +27,7 @@ const PATIENCE_MS = 20_000;
 export async function startPgBouncer(server: PostgresServer, options: PgBouncerOptions = {}): Promise<PgBouncer> {
   const { mode = 'transaction', poolSize = 2 } = options;
   const directory = mkdtempSync(join(tmpdir(), 'modelgate-pgbouncer-'));
-  const port = await freeLowPort();
+  const port = await freePort();
   const users = join(directory, 'users.txt');
   writeFileSync(users, [ROLE, 'postgres'].map((role) => `"${role}" "${PASSWORD}"\n`).join(''));
   const file = join(directory, 'pgbouncer.ini');

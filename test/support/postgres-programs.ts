@@ -1,7 +1,6 @@
 /** How Debian's PostgreSQL is run by a test: which programs, as whom, on which port. */
 import { execFileSync } from 'node:child_process';
 import { chownSync, existsSync, readdirSync, writeFileSync } from 'node:fs';
-import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 
 /** Whom the server runs as: it refuses root. */
@@ -26,21 +25,6 @@ export const run = (name: string, words: readonly string[], env: Record<string, 
     ...OWNER,
     ...{ cwd: '/', env: { ...process.env, ...env }, stdio: 'pipe', encoding: 'utf8', maxBuffer: 2 ** 26 },
   });
-
-/** Below the range from which outgoing connections take theirs, so that none of these takes it. */
-export async function freeLowPort(): Promise<number> {
-  for (;;) {
-    const port = 20_000 + Math.floor(Math.random() * 12_000);
-    const server = createServer();
-    const listens = await new Promise<boolean>((resolve) => {
-      server.once('error', () => resolve(false)).listen(port, '127.0.0.1', () => resolve(true));
-    });
-    if (!listens) continue;
-    const { port: taken } = server.address() as AddressInfo;
-    await new Promise((resolve) => server.close(resolve));
-    return taken;
-  }
-}
 
 /** Only the server itself may read it: it refuses a key that others can read. */
 export function writePrivately(path: string, text: string): void {

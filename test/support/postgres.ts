@@ -6,7 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
 import type { Era } from './database/database.ts';
-import { freeLowPort, OWNER, program, run, writePrivately } from './postgres-programs.ts';
+import { OWNER, program, run, writePrivately } from './postgres-programs.ts';
+import { freePort } from './process/ports.ts';
 import { until, withTimeout } from './process/with-timeout.ts';
 
 export interface PostgresOptions {
@@ -64,7 +65,7 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
   const directory = mkdtempSync(join(tmpdir(), 'modelgate-postgres-'));
   if (OWNER.uid !== undefined) chownSync(directory, OWNER.uid, OWNER.gid);
   const data = join(directory, 'data');
-  const port = await freeLowPort();
+  const port = await freePort();
   makeData(data, directory, options.standbyOf);
   configure(data, directory, port, options);
   const server = createServerOf(directory, data, port);

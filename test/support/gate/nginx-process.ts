@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { until, withTimeout } from '../process/with-timeout.ts';
-import { freePorts } from '../upstream/upstreams.ts';
+import { freePorts } from '../process/ports.ts';
 
 export interface NginxProcess extends AsyncDisposable {
   readonly ports: readonly number[];

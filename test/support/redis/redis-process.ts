@@ -2,11 +2,12 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { connect, createServer } from 'node:net';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import { Redis } from 'ioredis';
+import { freePort } from '../process/ports.ts';
 import { until, withTimeout } from '../process/with-timeout.ts';
 
 const PATIENCE_MS = 15_000;
@@ -38,7 +39,7 @@ export async function startRedis(
   directives: readonly string[] = [],
   words: readonly string[] = [],
 ): Promise<RedisProcess> {
-  const port = await portOutsideOfConnections();
+  const port = await freePort();
   const directory = mkdtempSync(join(tmpdir(), 'modelgate-redis-'));
   const file = join(directory, 'redis.conf');
   const common = [`port ${port}`, 'bind 127.0.0.1', `dir ${directory}`];
@@ -114,20 +115,4 @@ function answers(port: number): Promise<boolean> {
     };
     socket.once('error', end(false)).once('data', end(true)).write('PING\r\n');
   });
-}
-
-/** Above 32,767 outgoing connections take ports, and one that is to be taken again after a restart may be gone. */
-async function portOutsideOfConnections(): Promise<number> {
-  for (;;) {
-    const port = 20_000 + Math.floor(Math.random() * 12_000);
-    const server = createServer();
-    const isFree = await new Promise<boolean>((resolve) => {
-      server.once('error', () => resolve(false));
-      server.listen(port, '127.0.0.1', () => resolve(true));
-    });
-    if (!isFree) continue;
-    server.close();
-    await once(server, 'close');
-    return port;
-  }
 }

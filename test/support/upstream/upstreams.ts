@@ -214,14 +214,6 @@ export function closed(server: Server | TcpServer): Promise<void> {
   });
 }
 
-/** Ports that were free a moment ago. */
-export async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer());
-  const ports = await Promise.all(servers.map((server) => listening(server)));
-  await Promise.all(servers.map((server) => closed(server)));
-  return ports;
-}
-
 export function sendJson(response: ServerResponse, body: unknown, status = 200): void {
   response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
 }

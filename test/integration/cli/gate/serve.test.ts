@@ -21,7 +21,8 @@ import { createDatabase } from '../../../support/database/database.ts';
 import { MAIN, runModelgate, serveModelgate, startModelgate } from '../../../support/gate/gate-process.ts';
 import { AS_NOBODY } from '../../../support/process/as-nobody.ts';
 import { closing } from '../../../support/gate/transport.ts';
-import { freePorts, listening, startSlowUpstream } from '../../../support/upstream/upstreams.ts';
+import { freePorts } from '../../../support/process/ports.ts';
+import { listening, startSlowUpstream } from '../../../support/upstream/upstreams.ts';
 import { until, withTimeout } from '../../../support/process/with-timeout.ts';
 
 const KEY = 'a-long-enough-key-for-tests';
