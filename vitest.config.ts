@@ -35,6 +35,20 @@ export default defineConfig({
           hookTimeout: 60_000,
         },
       },
+      // the same files, with the policy of every gate in PostgreSQL
+      {
+        test: {
+          name: 'security-on-postgres',
+          include: ['test/security/**/*.test.ts'],
+          // another process withdraws there in a file: test/replicas/withdrawals.test.ts does it on PostgreSQL
+          exclude: ['test/security/revocation.test.ts'],
+          pool: 'forks' as const,
+          globalSetup: ['test/support/database/policy-server.ts'],
+          testTimeout: 30_000,
+          hookTimeout: 60_000,
+          isolate: false,
+        },
+      },
       project('programs', { testTimeout: 60_000, hookTimeout: 60_000 }),
       // PostgreSQL, PgBouncer, Redis and several gates, which measure rates and waits: one file would take the time of another
       project('replicas', { testTimeout: 90_000, hookTimeout: 60_000, fileParallelism: false }),

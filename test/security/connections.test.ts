@@ -12,7 +12,7 @@ function prepare({ database }: TestGate): void {
   const configs = { 0: {}, 1: { prefix_id: 'x' } };
   if (database.era === '0.6.18') {
     const data = JSON.stringify({ openai: { api_configs: configs } });
-    database.run('INSERT INTO config (data, version, created_at) VALUES (?, 0, 0)', data);
+    database.run("INSERT INTO config (data, version, created_at) VALUES (?, 0, '2025-01-01')", data);
   } else {
     database.run(
       "INSERT INTO config (key, value, updated_at) VALUES ('openai.api_configs', ?, 0)",

@@ -469,9 +469,10 @@ describe('what leaves the door', () => {
 
 describe('what the settings of the backend say', () => {
   const configure = ({ database }: TestDoor, key: string, value: unknown) =>
-    database.sql
-      .prepare('INSERT INTO config ("key", value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value')
-      .run(key, JSON.stringify(value));
+    database.run(
+      'INSERT INTO config ("key", value) VALUES (?, ?) ON CONFLICT ("key") DO UPDATE SET value = excluded.value',
+      ...[key, JSON.stringify(value)],
+    );
   const statusOf = async (door: TestDoor, model: string, path = '/chat/completions') => {
     const response = await door.ask('ann', path, { model, messages });
     await response.text();
@@ -515,7 +516,7 @@ describe('what the settings of the backend say', () => {
   test('a preset that is switched off opens nothing', async () => {
     await using door = await startTestDoor();
     expect(await statusOf(door, 'B')).toBe(200);
-    door.database.sql.exec("UPDATE model SET is_active = 0 WHERE id = 'P'");
+    door.database.run('UPDATE model SET is_active = ? WHERE id = ?', 0, 'P');
     expect(await statusOf(door, 'B')).toBe(403);
   });
 });

@@ -63,7 +63,9 @@ export interface TestDatabase extends Disposable {
   addChannelMessage(fields: { id: string; user: string; meta: unknown }): string;
   /** 0.6.18 has no such table. */
   addAutomation(fields: { id: string; user: string; data: unknown }): string;
-  run(statement: string, ...values: unknown[]): void;
+  run: Run;
+  /** What `run` writes from now on is written there too. */
+  follow(write: Run): void;
   close(): void;
 }
 
@@ -86,10 +88,12 @@ export function createDatabase(options: DatabaseOptions = {}): TestDatabase {
     if (options.directory === undefined) rmSync(directory, { recursive: true, force: true });
   };
   const prepared = new Map<string, Database.Statement>();
+  let followed: Run | undefined;
   const run = (statement: string, ...values: unknown[]) => {
     const known = prepared.get(statement) ?? sql.prepare(statement);
     prepared.set(statement, known);
     known.run(...values);
+    followed?.(statement, ...values);
   };
   return {
     path,
@@ -97,6 +101,7 @@ export function createDatabase(options: DatabaseOptions = {}): TestDatabase {
     era,
     sql,
     run,
+    follow: (write) => void (followed = write),
     close,
     [Symbol.dispose]: close,
     ...rowsThrough(era, run),
@@ -133,7 +138,7 @@ function templateOf(era: Era, organizationTables: 'guide' | 'none'): Buffer {
   return template;
 }
 
-type Run = (statement: string, ...values: unknown[]) => void;
+export type Run = (statement: string, ...values: unknown[]) => void;
 const SECONDS = 1_700_000_000;
 /** So many ids of users, as a table. */
 const ids = (count: number): string => `(WITH RECURSIVE numbers (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers)
@@ -226,8 +231,8 @@ function storedObjects(run: Run): Pick<TestDatabase, StoredRows> {
   return {
     addChat: ({ id, user, chat }) => {
       run(
-        `INSERT INTO chat (id, user_id, title, chat, archived, created_at, updated_at) VALUES (?, ?, 'Chat', ?, 0, ?, ?)`,
-        ...[id, user, JSON.stringify(chat), SECONDS, SECONDS],
+        `INSERT INTO chat (id, user_id, title, chat, archived, created_at, updated_at) VALUES (?, ?, 'Chat', ?, ?, ?, ?)`,
+        ...[id, user, JSON.stringify(chat), 0, SECONDS, SECONDS],
       );
       return id;
     },
@@ -245,8 +250,8 @@ function storedObjects(run: Run): Pick<TestDatabase, StoredRows> {
     },
     addAutomation: ({ id, user, data }) => {
       run(
-        `INSERT INTO automation (id, user_id, name, data, is_active, created_at, updated_at) VALUES (?, ?, 'Automation', ?, 1, ?, ?)`,
-        ...[id, user, JSON.stringify(data), SECONDS * 1e9, SECONDS * 1e9],
+        `INSERT INTO automation (id, user_id, name, data, is_active, created_at, updated_at) VALUES (?, ?, 'Automation', ?, ?, ?, ?)`,
+        ...[id, user, JSON.stringify(data), 1, SECONDS * 1e9, SECONDS * 1e9],
       );
       return id;
     },

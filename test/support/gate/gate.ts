@@ -11,6 +11,7 @@ import { createLog } from '../../../src/telemetry/log.ts';
 import { createMetrics } from '../../../src/telemetry/metrics.ts';
 import { type RecentDecisions, createRecentDecisions } from '../../../src/telemetry/recent-decisions.ts';
 import { type Era, type TestDatabase, createDatabase } from '../database/database.ts';
+import { placePolicy } from '../database/policy-place.ts';
 import { TEST_SECRET, mintSession, mintSession06 } from './session.ts';
 import { frontSettings, startFront } from './through-nginx.ts';
 
@@ -89,13 +90,17 @@ export async function startGateOn(
   clock: { readonly now?: () => number } = {},
 ): Promise<TestGate> {
   const { era } = database;
-  const backend = await startSampleBackend({ database: database.path, secretKey: TEST_SECRET, provider });
+  const place = await placePolicy(database);
+  const backend = await startSampleBackend({
+    ...{ database: database.path, alsoWrite: place.write },
+    ...{ secretKey: TEST_SECRET, provider },
+  });
   const parsed = parseConfig({
     environment: {
       MODELGATE_UPSTREAM_URL: backend.url,
       MODELGATE_HOST: '127.0.0.1',
       MODELGATE_PORT: '0',
-      DATABASE_URL: `sqlite:///${database.path}`,
+      DATABASE_URL: place.url,
       WEBUI_SECRET_KEY: TEST_SECRET,
       // connections that a test keeps are not waited for
       MODELGATE_DRAIN_TIMEOUT: '0s',
@@ -107,7 +112,6 @@ export async function startGateOn(
   });
   if (!('config' in parsed)) throw new Error(JSON.stringify(parsed));
   const { config } = parsed;
-  if (config.database.engine !== 'sqlite') throw new Error('this gate is one on SQLite');
   const lines: Record<string, unknown>[] = [];
   const log = createLog({
     level: 'debug',
@@ -116,7 +120,8 @@ export async function startGateOn(
     write: (line) => lines.push(JSON.parse(line) as Record<string, unknown>),
   });
   const store = await createStore({
-    databasePath: config.database.path,
+    databasePath: config.database.engine === 'sqlite' ? config.database.path : config.database.address,
+    ...place.patience,
     maxStaleMs: config.policy.maxStaleMs,
     organization: config.organization,
     autoEnroll: config.organization?.autoEnroll ?? false,
@@ -168,6 +173,7 @@ export async function startGateOn(
       await gate.drain();
       await store.close();
       await backend.close();
+      await place[Symbol.asyncDispose]();
       database.close();
     },
   };

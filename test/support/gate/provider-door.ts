@@ -10,6 +10,7 @@ import { createMetrics } from '../../../src/telemetry/metrics.ts';
 import { createRecentDecisions } from '../../../src/telemetry/recent-decisions.ts';
 import { type Ledger, createLedger } from '../../../src/usage/ledger.ts';
 import { type TestDatabase, createDatabase } from '../database/database.ts';
+import { type PolicyPlace, placePolicy } from '../database/policy-place.ts';
 import { type Provider, startProvider } from '../upstream/providers.ts';
 import { type CallRow, callsIn } from '../database/usage.ts';
 import { TEST_SECRET } from './session.ts';
@@ -51,14 +52,16 @@ export async function startTestDoor(settings: Record<string, string> = {}): Prom
   for (const model of ['A', 'acme/*', 'P']) database.grant('acme', model);
   database.grant('globex', 'F');
   database.addModel({ id: 'P', base: 'B' });
+  const place = await placePolicy(database);
   const provider = await startProvider({ models: ['A', 'B', 'F', 'acme/one'] });
   const keysFile = join(database.directory, 'keys.yaml');
   writeFileSync(keysFile, `${new URL(provider.url).host}: ${PROVIDER_KEY}\n`);
   const parsed = parseConfig({
     environment: {
       MODELGATE_UPSTREAM_URL: 'http://127.0.0.1:9',
-      DATABASE_URL: `sqlite:///${database.path}`,
+      DATABASE_URL: place.url,
       WEBUI_SECRET_KEY: TEST_SECRET,
+      MODELGATE_USAGE_DATABASE: join(database.directory, 'modelgate', 'usage.db'),
       // connections that a test keeps are not waited for
       MODELGATE_DRAIN_TIMEOUT: '0s',
       MODELGATE_PROVIDER_HOST: '127.0.0.1',
@@ -73,11 +76,12 @@ export async function startTestDoor(settings: Record<string, string> = {}): Prom
     readSecret: (path) => readFileSync(path, 'utf8'),
   });
   if (!('config' in parsed) || parsed.config.provider === undefined) throw new Error(JSON.stringify(parsed));
-  return serve(database, provider, parsed.config, parsed.config.provider);
+  return serve(database, place, provider, parsed.config, parsed.config.provider);
 }
 
 async function serve(
   database: TestDatabase,
+  place: PolicyPlace,
   provider: Provider,
   config: Config,
   settings: NonNullable<Config['provider']>,
@@ -90,7 +94,8 @@ async function serve(
     write: (line) => lines.push(JSON.parse(line) as Record<string, unknown>),
   });
   const store = await createStore({
-    databasePath: database.path,
+    databasePath: config.database.engine === 'sqlite' ? config.database.path : config.database.address,
+    ...place.patience,
     maxStaleMs: config.policy.maxStaleMs,
     organization: undefined,
     autoEnroll: false,
@@ -150,6 +155,7 @@ async function serve(
       await ledger.close();
       await store.close();
       await provider.close();
+      await place[Symbol.asyncDispose]();
       database.close();
     },
   };

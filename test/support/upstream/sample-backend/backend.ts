@@ -9,6 +9,7 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { brotliCompressSync, gzipSync } from 'node:zlib';
 import { type RecordedRequest, startRecordingUpstream, writeSlowly } from '../upstreams.ts';
 import { CHAT_ROUTES, PASSTHROUGH_ROUTE } from './chat-routes.ts';
+import type { Run } from '../../database/database.ts';
 import { openSampleDirectory, type SampleUser } from './directory.ts';
 import { readUser } from './identity.ts';
 import { answerAsPage, LIST_ROUTES } from './list-routes.ts';
@@ -19,6 +20,8 @@ import { WORKSPACE_ROUTES } from './workspace-routes.ts';
 export interface SampleBackendOptions {
   /** Path of the SQLite file. */
   readonly database: string;
+  /** Gets what is written into it. */
+  readonly alsoWrite?: Run | undefined;
   readonly secretKey: string;
   readonly provider?: readonly ProviderModel[];
   /** Milliseconds between two words of a stream; 0 by default. */
@@ -40,7 +43,7 @@ export interface SampleBackend {
 
 export async function startSampleBackend(options: SampleBackendOptions): Promise<SampleBackend> {
   const { provider = SAMPLE_MODELS, secretKey, wordDelayMs = 0 } = options;
-  const directory = openSampleDirectory(options.database);
+  const directory = openSampleDirectory(options.database, options.alsoWrite);
   const models = createSampleModels(provider, directory);
   const invoked: string[] = [];
   const answer = createAnswer({ directory, models, provider, secretKey, invoked });

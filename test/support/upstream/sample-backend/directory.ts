@@ -3,6 +3,7 @@
  * Through `node:sqlite`, so that better-sqlite3 stays with the gate's store.
  */
 import { DatabaseSync, type SQLInputValue } from 'node:sqlite';
+import type { Run } from '../../database/database.ts';
 import { seconds } from '../dialects.ts';
 
 export interface SampleUser {
@@ -51,8 +52,8 @@ const STORED_COLUMNS = {
   automation: 'id, user_id, name, data, is_active',
 } as const;
 
-/** @param path the SQLite file; it must exist and carry the backend's tables */
-export function openSampleDirectory(path: string): SampleDirectory {
+/** @param path the SQLite file; it must exist and carry the backend's tables @param alsoWrite gets what is written there */
+export function openSampleDirectory(path: string, alsoWrite?: Run): SampleDirectory {
   // the backend leaves foreign keys unenforced, as SQLite does by default
   const db = new DatabaseSync(path, { enableForeignKeyConstraints: false, timeout: 5000 });
   const one = (sql: string, ...values: SQLInputValue[]) => toRow(db.prepare(sql).get(...values));
@@ -61,6 +62,11 @@ export function openSampleDirectory(path: string): SampleDirectory {
       .prepare(sql)
       .all(...values)
       .map((row) => toRow(row) ?? {});
+  const insert = (table: string, row: JsonObject): void => {
+    const [statement, ...values] = replacing(table, row);
+    db.prepare(statement).run(...values);
+    alsoWrite?.(statement, ...values);
+  };
   const user = 'u.id, u.name, u.email, u.role FROM "user" u';
   return {
     user: (id) => one(`SELECT ${user} WHERE u.id = ?`, id) as SampleUser | undefined,
@@ -73,25 +79,25 @@ export function openSampleDirectory(path: string): SampleDirectory {
       all('SELECT * FROM model').map((row) => ({ ...row, is_active: row['is_active'] === 1 }) as SampleModelRow),
     saveModel: (row) => {
       const now = seconds();
-      insert(db, 'model', { ...row, is_active: 1, created_at: now, updated_at: now });
+      insert('model', { ...row, is_active: 1, created_at: now, updated_at: now });
     },
     stored: (table, id) => one(`SELECT ${STORED_COLUMNS[table]} FROM "${table}" WHERE id = ?`, id),
     storedOf: (table, userId) => all(`SELECT ${STORED_COLUMNS[table]} FROM "${table}" WHERE user_id = ?`, userId),
-    store: (table, row) => insert(db, table, row),
+    store: (table, row) => insert(table, row),
     close: () => db.close(),
   };
 }
 
 /** Inserts or replaces one row; column names come from this program, never from a request. */
-function insert(db: DatabaseSync, table: string, row: JsonObject): void {
-  const columns = Object.keys(row);
+function replacing(table: string, row: JsonObject): readonly [string, ...SQLInputValue[]] {
   const values = Object.values(row).map((value) =>
     typeof value === 'object' && value !== null ? JSON.stringify(value) : (value as SQLInputValue),
   );
-  const names = columns.map((column) => `"${column}"`).join(', ');
-  db.prepare(`INSERT OR REPLACE INTO "${table}" (${names}) VALUES (${columns.map(() => '?').join(', ')})`).run(
-    ...values,
-  );
+  const names = Object.keys(row).map((column) => `"${column}"`);
+  const places = names.map(() => '?').join(', ');
+  const replaced = names.map((name) => `${name} = excluded.${name}`).join(', ');
+  const statement = `INSERT INTO "${table}" (${names.join(', ')}) VALUES (${places})`;
+  return [`${statement} ON CONFLICT (id) DO UPDATE SET ${replaced}`, ...values];
 }
 
 const JSON_COLUMNS: ReadonlySet<string> = new Set(['params', 'meta', 'chat', 'data']);
