@@ -35,11 +35,16 @@ export default defineConfig({
           hookTimeout: 60_000,
         },
       },
-      // the same files, with the policy of every gate in PostgreSQL
+      // what stands on the policy, once more with that of every gate in PostgreSQL
       {
         test: {
-          name: 'security-on-postgres',
-          include: ['test/security/**/*.test.ts'],
+          name: 'on-postgres',
+          include: [
+            'test/security/**/*.test.ts',
+            'test/property/one-answer.test.ts',
+            'test/integration/gate/{organizations,session-watch,reconfigured}.test.ts',
+            'test/integration/provider-door/{door,backend-settings,organization-keys,transparent}.test.ts',
+          ],
           // another process withdraws there in a file: test/replicas/withdrawals.test.ts does it on PostgreSQL
           exclude: ['test/security/revocation.test.ts'],
           pool: 'forks' as const,

@@ -86,10 +86,12 @@ function createExplainer(
 export const explainUser = (operation: Operation, named: string, policy: GatePolicy) =>
   reading(operation, 'organizations', (connection, schema) => {
     const { view, subject, joining, user, rest } = readUser(connection, schema, operation.path, named, policy);
-    const ids = new Set([...readKnownModels(connection, schema), ...readPatterns(connection)]);
+    // the id of a row may end in `*`, and is no pattern there
+    const granted = readPatterns(connection).filter((pattern) => parsePattern(pattern)?.kind === 'exact');
+    const ids = new Set([...readKnownModels(connection, schema), ...granted]);
     const models = [...ids].toSorted().flatMap((id) => {
-      const pattern = parsePattern(id);
-      const decision = pattern?.kind === 'exact' ? decide(view, subject.user, pattern.model, policy) : undefined;
+      const named = parseModelId(id);
+      const decision = named && decide(view, subject.user, named, policy);
       if (decision?.effect !== 'permit') return [];
       const { model, reason, grant = null, chain } = decision;
       return [{ model, reason, grant, chain }];

@@ -12,9 +12,10 @@ async function doorOfTest(settings: Record<string, string> = {}): Promise<TestDo
 
 /** As the backend's admin page stores it, from 0.10. */
 const configure = ({ database }: TestDoor, key: string, value: unknown) =>
-  database.sql
-    .prepare('INSERT INTO config ("key", value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value')
-    .run(key, JSON.stringify(value));
+  database.run(
+    'INSERT INTO config ("key", value) VALUES (?, ?) ON CONFLICT ("key") DO UPDATE SET value = excluded.value',
+    ...[key, JSON.stringify(value)],
+  );
 
 async function statusOf(door: TestDoor, user: string | undefined, model: string, path = '/chat/completions') {
   const response = await door.ask(user, path, { model, messages, input: 'x' });
@@ -180,7 +181,7 @@ describe('where something is not there', () => {
 
   test('without policy nothing runs, and lists go on', async () => {
     const door = await doorOfTest({ MODELGATE_POLICY_MAX_STALE: '0ms' });
-    door.database.sql.exec('DROP TABLE organization_models');
+    door.database.run('ALTER TABLE organization_models RENAME TO gone');
     const response = await door.ask('ann', '/chat/completions', { model: 'A', messages });
     expect([response.status, response.headers.get('retry-after')]).toEqual([503, '2']);
     expect((await door.ask('ann', '/models')).status).toBe(200);

@@ -2,6 +2,7 @@
 import { expect } from 'vitest';
 import { OperationFailure } from '../../../src/backend-file/failure.ts';
 import type { Operation } from '../../../src/backend-file/transaction.ts';
+import { addressOf } from './postgres-policy.ts';
 
 export interface TestOperation extends Operation {
   /** What was said about waiting. */
@@ -10,12 +11,13 @@ export interface TestOperation extends Operation {
   stop(): void;
 }
 
-/** An operation on this file, as a command makes one. */
+/** An operation on this file, or on the PostgreSQL of this URL, as a command makes one. */
 export function operationOn(path: string, longestMs = 5_000): TestOperation {
   const stopping = new AbortController();
   const said: string[] = [];
   return {
     path,
+    postgres: path.startsWith('postgresql:') ? addressOf(path) : undefined,
     patience: { longestMs, signal: stopping.signal, say: (sentence) => void said.push(sentence) },
     said,
     stop: () => stopping.abort(),

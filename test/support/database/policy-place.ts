@@ -1,6 +1,6 @@
 /**
- * Where the gates of the security suite have their policy: in the file that a test makes, or, in the project
- * `security-on-postgres`, in PostgreSQL. There the file is what the sample backend alone reads: each of its rows, and each
+ * Where the gates of a test have their policy: in the file that a test makes, or, in the project
+ * `on-postgres`, in PostgreSQL. There the file is what the sample backend alone reads: each of its rows, and each
  * that is written later, stands in a database of PostgreSQL too.
  */
 import Database from 'better-sqlite3';

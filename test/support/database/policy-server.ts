@@ -1,4 +1,4 @@
-/** The server of the project `security-on-postgres`: started once for all its files. */
+/** The server of the project `on-postgres`: started once for all its files. */
 import type { TestProject } from 'vitest/node';
 import { type PostgresServer, ROLE, startPostgres } from '../postgres.ts';
 import { ERAS, type Era } from './database.ts';

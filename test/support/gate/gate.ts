@@ -24,6 +24,8 @@ export interface TestGate extends AsyncDisposable {
   readonly decisions: RecentDecisions;
   readonly backend: SampleBackend;
   readonly database: TestDatabase;
+  /** Of its policy: that file, or a database of PostgreSQL that has the same rows. */
+  readonly databaseUrl: string;
   /** Finished log lines, oldest first. */
   readonly lines: Record<string, unknown>[];
   /** Our own lines of `/metrics`, comments left out. */
@@ -148,6 +150,7 @@ export async function startGateOn(
     decisions,
     backend,
     database,
+    databaseUrl: place.url,
     lines,
     async figures() {
       const { text } = await metrics.exposition();
