@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { type Command, type OptionValues, InvalidArgumentError, Option } from '@commander-js/extra-typings';
 import type { Operation } from '../backend-file/transaction.ts';
 import { shownDatabase } from '../config/database.ts';
-import { loadAdminAddress, loadConfig, loadStoreConfig, loadUsageConfig } from '../config/load.ts';
+import { findUsageConfig, loadAdminAddress, loadConfig, loadStoreConfig, loadUsageConfig } from '../config/load.ts';
 import type { Config, Loaded, StoreConfig } from '../config/schema.ts';
 import { DURATION, amountOf, origin } from '../config/value.ts';
 import type { GatePolicy } from '../organizations/explanation.ts';
@@ -180,6 +180,19 @@ export function configureUsage({ usageDatabase, database, config: file, wait }: 
   if (parsed.issues?.every(({ found }) => found === 'nothing') === true) throw misused(WHICH_LEDGER);
   const { config } = accept(parsed, { database, usageDatabase });
   return { config, ledger: { path: config.usage.path, patience: patienceOf(terminal, wait) }, terminal };
+}
+
+export const NO_LEDGER = new Option(
+  '--no-ledger',
+  "the backend's file alone, without the usage.db of the provider door",
+);
+
+/** @returns where the gate of these settings has its ledger, whether it is there or not @throws CommandFailure as `requireConfig` */
+export function findLedger({ database, config: file }: DatabaseOptions, terminal: Terminal): string | undefined {
+  const environment = environmentWith(terminal, database);
+  const parsed = findUsageConfig({ environment, directory: terminal.directory, file });
+  if (parsed.issues?.every(({ found }) => found === 'nothing') === true) return undefined;
+  return accept(parsed, { database }).config.usage.path;
 }
 
 const WHICH_LEDGER =

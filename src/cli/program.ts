@@ -29,7 +29,7 @@ const COMMANDS: Readonly<Record<string, Load>> = {
   doctor: async (line) => (await import('./commands/doctor.ts')).addDoctor(line),
   'bench-queries': async (line) => (await import('./commands/doctor.ts')).addBenchQueries(line),
   backup: async (line) => (await import('./commands/upkeep.ts')).addBackup(line),
-  restore: async (line) => (await import('./commands/upkeep.ts')).addRestore(line),
+  restore: async (line) => (await import('./commands/restore.ts')).addRestore(line),
   maintain: async (line) => (await import('./commands/upkeep.ts')).addMaintain(line),
   completion: shell,
   man: shell,

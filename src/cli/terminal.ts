@@ -8,7 +8,7 @@ import { stripVTControlCharacters, styleText } from 'node:util';
 import type stringWidth from 'string-width';
 import { type FailureCode, OperationFailure } from '../backend-file/failure.ts';
 import { COMMAND, commandsIn, shellCommand } from '../backend-file/text.ts';
-import type { Step } from '../upkeep/backup.ts';
+import type { Step } from '../upkeep/verified-copy.ts';
 
 export interface Terminal {
   readonly environment: Readonly<Record<string, string | undefined>>;

@@ -33,6 +33,9 @@ export const loadStoreConfig = (sources: ConfigSources) => loadWith(sources, par
 export const loadUsageConfig = (sources: ConfigSources) =>
   loadWith(sources, parseLedgerConfig, ({ config, values }) => ledgerIssues(config.usage.path, values));
 
+/** As `loadUsageConfig`, for whoever looks whether there is a ledger: nothing needs to be there. */
+export const findUsageConfig = (sources: ConfigSources) => loadWith(sources, parseLedgerConfig, () => []);
+
 /** Where the admin listener is; all else may be missing. */
 export const loadAdminAddress = (sources: ConfigSources) => loadWith(sources, parseAdminAddress, () => []);
 

@@ -17,7 +17,7 @@ import { getegid, getgroups, getuid } from 'node:process';
 import { explainFailure } from '../backend-file/failure.ts';
 import { asSize, shellCommand } from '../backend-file/text.ts';
 import type { Operation } from '../backend-file/transaction.ts';
-import { readIntegrity } from '../upkeep/backup.ts';
+import { readIntegrity } from '../upkeep/verified-copy.ts';
 import { copyLive } from '../upkeep/copy.ts';
 import { COMPANIONS } from '../upkeep/files.ts';
 import { type Finding, type Verdict, complaintOf, findingsOf, ok, problem, unknown, warning } from './finding.ts';

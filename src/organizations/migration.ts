@@ -17,8 +17,9 @@ import {
   objectsOf,
   readSchema,
 } from '../store/schema.ts';
-import { type OnStep, makeVerifiedCopy } from '../upkeep/backup.ts';
 import { discard, prepareDirectory, publish } from '../upkeep/files.ts';
+import { BACKEND } from '../upkeep/kinds.ts';
+import { type OnStep, makeVerifiedCopy } from '../upkeep/verified-copy.ts';
 import { findUnwritable } from './explanation.ts';
 import { MEMBERS_OF, MODELS_OF, linkModels, linkUsers, readCount, requireUsableId } from './organizations.ts';
 
@@ -167,7 +168,7 @@ export async function backUpBeforeMigration(
   if (stuck !== undefined) throw toFailure(stuck.error, stuck.target);
   prepareDirectory(directory);
   const nameOf = (attempt: number): string => numbered(`${basename(operation.path)}.backup.${toMoment(now)}`, attempt);
-  const { partial, facts, complaints } = await makeVerifiedCopy(operation, join(directory, nameOf(1)), onStep);
+  const { partial, facts, complaints } = await makeVerifiedCopy(operation, BACKEND, join(directory, nameOf(1)), onStep);
   try {
     return { path: publish(partial, nameOf), facts, complaints };
   } catch (error) {

@@ -126,7 +126,7 @@ export async function backUpPolicy(operation: Operation, { directory, keepMs, no
     return {
       ...record,
       seconds: secondsSince(started),
-      ...deleteOldBackups(directory, path, keepMs, now, POLICY_BACKUP),
+      ...deleteOldBackups(directory, [path], keepMs, now, POLICY_BACKUP),
     };
   } catch (error) {
     if (partial !== undefined) discard(partial);

@@ -69,14 +69,19 @@ export function prepareDirectory(directory: string): boolean {
 /** What SQLite puts beside a database, and what therefore goes with it. */
 export const COMPANIONS = ['-wal', '-shm', '-journal'] as const;
 
+/** Of this process: a command may make a second copy while the first has no name yet. */
+const partials = new Set<string>();
+
 /** @returns the path of an empty file beside `target`; the caller publishes or discards it */
 export function createPartial(target: string): string {
   const path = join(dirname(target), `.${basename(target)}.modelgate-${here()}-${process.pid}`);
   closeSync(openSync(path, 'wx', 0o600));
+  partials.add(path);
   return path;
 }
 
 export function discard(partial: string): void {
+  partials.delete(partial);
   for (const companion of ['', ...COMPANIONS]) rmSync(`${partial}${companion}`, { force: true });
 }
 
@@ -113,6 +118,7 @@ export function publish(partial: string, nameOf: NameOf): string {
     renameSync(partial, path);
   }
   rmSync(partial, { force: true });
+  partials.delete(partial);
   flush(dirname(path));
   return path;
 }
@@ -137,15 +143,15 @@ const FORGOTTEN_MS = 24 * 3_600_000;
 export function removeStalePartials(directory: string): void {
   for (const entry of readdirSync(directory)) {
     const [, machine, pid] = PARTIAL.exec(entry) ?? [];
-    if (machine === undefined) continue;
     const path = join(directory, entry);
+    if (machine === undefined || partials.has(path)) continue;
     const written = lstatSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
     const hasEnded = machine === here() && !isRunning(Number(pid));
     if (hasEnded || Date.now() - written > FORGOTTEN_MS) rmSync(path, { force: true });
   }
 }
 
-/** This command has made none yet: one with our own number is of a process that had it before. */
+/** Those that this command has made are known: another with our own number is of a process that had it before. */
 function isRunning(pid: number): boolean {
   if (pid === process.pid) return false;
   try {

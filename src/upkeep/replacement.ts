@@ -11,7 +11,7 @@ import { COMPANIONS, createPartial, discard, flush, kindOf, linkAs, openFile, pu
 
 export interface ReplacementOptions {
   /** Where the backend answers while it runs; undefined where that is not configured. */
-  readonly backend: URL | undefined;
+  readonly backend: URL | undefined | 'unconcerned';
   readonly signal: AbortSignal;
   readonly say: (sentence: string) => void;
   readonly now: Date;
@@ -25,10 +25,10 @@ const STOP_THEM = 'Stop the backend and the gate first, such as with docker comp
  */
 export async function requireUnused(path: string, { backend, signal, say }: ReplacementOptions): Promise<void> {
   const blind = requireNoHolders(path);
-  const answer = backend === undefined ? undefined : await askBackend(backend, signal);
-  if (answer !== undefined) {
+  const answer = backend instanceof URL ? await askBackend(backend, signal) : undefined;
+  if (backend instanceof URL && answer !== undefined) {
     throw unchanged(
-      `The backend at ${backend?.origin ?? ''} ${answer}, so it is running.`,
+      `The backend at ${backend.origin} ${answer}, so it is running.`,
       `${STOP_THEM} If another backend answers there, unset MODELGATE_UPSTREAM_URL for this command.`,
     );
   }
@@ -36,7 +36,7 @@ export async function requireUnused(path: string, { backend, signal, say }: Repl
   const unasked =
     backend === undefined ? ', and MODELGATE_UPSTREAM_URL, where the backend could be asked, is not set' : '';
   say(
-    `No process is seen to have ${path} open, but ${blind}${unasked}: make sure that the backend and the gate are stopped.`,
+    `No process is seen to have ${path} open, but ${blind}${unasked}: make sure that ${backend === 'unconcerned' ? 'the gate is' : 'the backend and the gate are'} stopped.`,
   );
 }
 

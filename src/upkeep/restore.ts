@@ -8,9 +8,11 @@ import { findHolders } from '../backend-file/processes.ts';
 import { secondsSince } from '../backend-file/text.ts';
 import { closing } from '../backend-file/transaction.ts';
 import { failureCode, openForWriting } from '../store/database.ts';
-import { type OnStep, makeVerified, readFacts, stream } from './backup.ts';
-import { discard, flush, kindOf, openFile, sizeOf } from './files.ts';
+import { stream } from './backup.ts';
+import { discard, flush, kindOf, openFile, prepareDirectory, sizeOf } from './files.ts';
+import { type Facts, type Kind, BACKEND, LEDGER } from './kinds.ts';
 import { type ReplacementOptions, putInPlace, requireUnused } from './replacement.ts';
+import { type OnStep, makeVerified } from './verified-copy.ts';
 
 interface RestoreOptions extends ReplacementOptions {
   readonly path: string;
@@ -19,7 +21,15 @@ interface RestoreOptions extends ReplacementOptions {
 }
 
 /** Checks a backup beside the untouched database. @returns what `putInPlace` will do; it returns what it did, for `--json` */
-export async function prepareRestoration(options: RestoreOptions) {
+export const prepareRestoration = (options: RestoreOptions) => prepare(options, BACKEND);
+
+/** The same for modelgate's ledger. Its folder is made where only it is missing. */
+export async function prepareLedger(options: Omit<RestoreOptions, 'backend'>) {
+  prepareDirectory(dirname(options.path));
+  return await prepare({ ...options, backend: 'unconcerned' }, LEDGER);
+}
+
+async function prepare<F extends Facts>(options: RestoreOptions, kind: Kind<F>) {
   const started = performance.now();
   const { file, path } = options;
   // a link is followed, so that the file is replaced and not the link
@@ -27,25 +37,29 @@ export async function prepareRestoration(options: RestoreOptions) {
   const target = isThere ? realpathSync(path) : join(realpathSync(dirname(path)), basename(path));
   const isPacked = isCompressed(file, target);
   await requireUnused(target, options);
-  const { partial, facts, complaints } = await stageDatabase(target, options, isPacked);
-  const { users, models, members, grants } = facts;
+  const { partial, facts, complaints } = await stageDatabase(target, options, kind, isPacked);
+  const { tables: _, ...counts } = facts;
   const [bytes, preparedSeconds] = [sizeOf(partial), secondsSince(started)];
   return {
     target,
     replacedBytes: statSync(target, { throwIfNoEntry: false })?.size,
     bytes,
-    users,
+    counts,
     async putInPlace() {
       const resumed = performance.now();
       const replaced = await putInPlace(target, partial, options);
       const seconds = Number((preparedSeconds + secondsSince(resumed)).toFixed(3));
-      return { restored: target, from: file, bytes, replaced, users, models, members, grants, complaints, seconds };
+      return { restored: target, from: file, bytes, replaced, ...counts, complaints, seconds };
     },
     discard: () => discard(partial),
   };
 }
 
 export type Restoration = Awaited<ReturnType<typeof prepareRestoration>>;
+export type LedgerRestoration = Awaited<ReturnType<typeof prepareLedger>>;
+
+/** Whether a backup is one of the ledger, by its name: people rename it to something that begins so. */
+export const isOfLedger = (file: string): boolean => basename(file).startsWith(LEDGER.prefix);
 
 /** @returns whether it is compressed @throws OperationFailure where it is no backup, or the database itself */
 function isCompressed(file: string, target: string): boolean {
@@ -77,20 +91,24 @@ function inheritOwner(partial: string, target: string): void {
   flush(partial);
 }
 
+/** FILE is the database's own name. */
+const NAME_ONE = 'Name a backup of the FILE.';
+
 const NO_BACKUP: readonly (readonly [prefix: string, what: string, remedy: string])[] = [
   ['Z_', 'cannot be unpacked: it is cut off or damaged', 'Take another backup.'],
-  ['SQLITE_NOTADB', 'holds no SQLite database', 'Name a backup of the webui.db.'],
+  ['SQLITE_NOTADB', 'holds no SQLite database', NAME_ONE],
   ['SQLITE_CORRUPT', 'is damaged', 'Take another backup.'],
-  [
-    'not_open_webui',
-    'is a SQLite database, but not one of Open WebUI: it has no table "user"',
-    'Name a backup of the webui.db.',
-  ],
+  ['not_open_webui', 'is a SQLite database, but not one of Open WebUI: it has no table "user"', NAME_ONE],
 ];
 
 /** @throws OperationFailure that names the backup; nothing is left behind then */
-const stageDatabase = (target: string, { file, signal, onStep }: RestoreOptions, isPacked: boolean) =>
-  makeVerified(target, {
+const stageDatabase = <F extends Facts>(
+  target: string,
+  { file, signal, onStep }: RestoreOptions,
+  kind: Kind<F>,
+  isPacked: boolean,
+) =>
+  makeVerified<F>(target, {
     original: file,
     copy: 'the restored database',
     remedy: 'Take another backup.',
@@ -112,13 +130,14 @@ const stageDatabase = (target: string, { file, signal, onStep }: RestoreOptions,
       using whole = closing(openForWriting(partial, 0));
       // moves the log into the file, and rolls back what was never committed
       if (whole.pragma('journal_mode', { simple: true }) === 'wal') whole.pragma('wal_checkpoint(TRUNCATE)');
-      return readFacts(whole, file);
+      return kind.read(whole, file);
     },
     finish: (partial) => inheritOwner(partial, target),
     explain: (error, folder) => {
       const code = failureCode(error);
-      const [, what, remedy] = NO_BACKUP.find(([prefix]) => code.startsWith(prefix)) ?? [];
-      if (what !== undefined) return unchanged(`${file} ${what} (${code}).`, remedy, { cause: error });
+      const [, what, remedy = ''] = NO_BACKUP.find(([prefix]) => code.startsWith(prefix)) ?? [];
+      if (what !== undefined)
+        return unchanged(`${file} ${what} (${code}).`, remedy.replace('FILE', `${kind.prefix}.db`), { cause: error });
       return toFailure(error, /^(?:ENOSPC|EDQUOT|EFBIG|EROFS|EPERM|SQLITE_)/.test(code) ? folder : file);
     },
   });

@@ -278,15 +278,15 @@ describe('a new deployment', () => {
   test('no other user reads the keys, and the folder for backups takes one', async () => {
     expect((statSync(join(stack.directory, '.env')).mode & 0o777).toString(8)).toBe('600');
     await stack.exec('modelgate', 'modelgate', 'backup', '/backups');
-    expect(readdirSync(join(stack.directory, 'backups')).filter((name) => name.endsWith('.gz'))).toHaveLength(1);
+    expect(readdirSync(join(stack.directory, 'backups')).filter((name) => name.endsWith('.gz'))).toHaveLength(2);
   });
 
   test('the ledger is backed up while it is written, and put back', async () => {
     const backedUp = await readCalls(stack);
-    await stack.follow('Back up', LEDGER).next('VACUUM INTO');
+    await stack.follow('Back up', LEDGER).next('modelgate backup');
     const folder = join(stack.directory, 'backups');
-    const [copy = ''] = readdirSync(folder).filter((name) => /^usage-[\d-]+\.db$/.test(name));
-    renameSync(join(folder, copy), join(folder, 'usage-2026-11-27.db'));
+    const [copy = ''] = readdirSync(folder).filter((name) => /^usage_[\d_]+\.db\.gz$/.test(name)).slice(-1);
+    renameSync(join(folder, copy), join(folder, 'usage_20261127_030000.db.gz'));
     expect((await send(admin, 'POST', CHAT, question(PERMITTED))).status).toBe(200);
     expect((await readCalls(stack)).slice(backedUp.length)).toMatchObject([{ user_id: admin.id }]);
     const restore = stack.follow('Restore', LEDGER);

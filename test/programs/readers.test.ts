@@ -13,6 +13,7 @@ import { ERAS, createDatabase } from '../support/database/database.ts';
 import { HOSTILE } from '../support/gate/hostile-values.ts';
 import { distributionsOf } from '../support/database/measured-queries.ts';
 import { openStore } from '../support/database/opened-store.ts';
+import { ledgerOfTest } from '../support/database/ledger.ts';
 import { operationOn } from '../support/database/operation.ts';
 import { askPython } from './python.ts';
 
@@ -91,7 +92,15 @@ test.each(ERAS)('gzip finds nothing wrong with a backup of %s', async (era) => {
 });
 
 /** Mounting a small file system of its own takes root. */
-test('a backup on a full disk is thrown away, and deletes nothing', () => {
+test.each([
+  ['', '2500k', 0],
+  [', its ledger too', '4m', 2],
+])('a backup on a full disk%s is thrown away, and deletes nothing', (_what, size, megabytesOfLedger) => {
+  const { path: ledger, connection } = ledgerOfTest();
+  connection.exec('CREATE TABLE ballast (bytes BLOB)');
+  for (let at = 0; at < megabytesOfLedger; at++) {
+    connection.prepare('INSERT INTO ballast VALUES (?)').run(randomBytes(2 ** 20));
+  }
   using database = createDatabase({ organizationTables: 'none' });
   database.run('CREATE TABLE ballast (bytes BLOB)');
   database.run('INSERT INTO ballast VALUES (?)', randomBytes(2 ** 20));
@@ -99,11 +108,14 @@ test('a backup on a full disk is thrown away, and deletes nothing', () => {
   const folder = join(database.directory, 'small');
   mkdirSync(folder);
   // room for the copy alone: the compressed file beside it fills the disk
-  const script = `mount -t tmpfs -o size=2500k none "$1" && touch "$1/webui_20200101_000000.db.gz" || exit
+  const script = `mount -t tmpfs -o size=$5 none "$1" && touch "$1/webui_20200101_000000.db.gz" || exit
     "$2" "$3" backup "$1" --keep 1d --database "$4" 2>&1
     echo "code $?"; ls -A "$1"`;
-  const words = ['-m', 'sh', '-c', script, 'sh', folder, process.execPath, MAIN, database.path];
-  const shown = execFileSync('unshare', words, { encoding: 'utf8' });
+  const words = ['-m', 'sh', '-c', script, 'sh', folder, process.execPath, MAIN, database.path, size];
+  const shown = execFileSync('unshare', words, {
+    encoding: 'utf8',
+    env: { ...process.env, MODELGATE_USAGE_DATABASE: ledger },
+  });
   expect(shown).toMatch(
     /small cannot be written: the disk is full \(ENOSPC\)\. Nothing was changed\. Free some space first\./,
   );

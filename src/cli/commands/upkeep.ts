@@ -1,15 +1,15 @@
-/** `modelgate backup`, `restore` and `maintain`: the whole file or the policy, in place of the guide's `backup.sh`, and `ANALYZE` and `VACUUM` by hand. */
+/** `modelgate backup` and `maintain`: the whole file or the policy, in place of the guide's `backup.sh`, and `ANALYZE` and `VACUUM` by hand. */
+import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { asSize } from '../../backend-file/text.ts';
-import { backUpPolicy, countsOf } from '../../organizations/policy-backup.ts';
-import { readPolicyFile, restorePolicy } from '../../organizations/policy-restore.ts';
+import { backUpPolicy } from '../../organizations/policy-backup.ts';
 import { type Backup, backUp } from '../../upkeep/backup.ts';
 import { type Maintenance, type MaintenanceStep, analyze, maintain } from '../../upkeep/maintenance.ts';
-import { type Restoration, prepareRestoration } from '../../upkeep/restore.ts';
-import { databaseCommand, toRetention } from '../options.ts';
-import { type Fact, counted, grouped, printable, tableOf, whole } from '../report.ts';
-import { reportBackup, reportRestoration, rowsIn, wholeOnPostgres } from './policy-copy.ts';
-import { type Terminal, misused, say, askForConsent, createProgress, requireConsent } from '../terminal.ts';
+import { isOfLedger } from '../../upkeep/restore.ts';
+import { NO_LEDGER, databaseCommand, findLedger, toRetention } from '../options.ts';
+import { type Fact, counted, grouped, printable, tableOf } from '../report.ts';
+import { reportBackup } from './policy-copy.ts';
+import { createProgress, misused, say } from '../terminal.ts';
 
 const DAY_MS = 86_400_000;
 
@@ -18,6 +18,7 @@ export const addBackup = databaseCommand(
   'backup',
   `copy the database while the backend goes on writing; compressed, and verified by opening the copy
 In place of the guide's backup.sh. The copy is opened, checked (integrity_check) and counted, packed into DIR/webui_YYYYmmdd_HHMMSS.db.gz (local time, as \`date\` writes it), and unpacked again to see that nothing was lost. With --keep, older files of this name are deleted after that: their age is what the name says, the new one always stays, and where anything fails nothing is deleted.
+The ledger of the provider door (usage.db), where there is one, is copied in the same way: DIR/usage_YYYYmmdd_HHMMSS.db.gz, with the same moment in its name, goes and stays with the first one.
 With --policy, and always on PostgreSQL: the rows of members, grants and budgets alone, as DIR/policy_YYYYmmdd_HHMMSS.json.gz, which modelgate restore puts into either engine; so policy moves from SQLite to PostgreSQL. The line for pg_dump, which copies a whole database of PostgreSQL, is printed.
 $ modelgate backup /backups/mai --keep 30d --database data/webui.db`,
   (command) =>
@@ -28,7 +29,8 @@ $ modelgate backup /backups/mai --keep 30d --database data/webui.db`,
         '--keep <time>',
         'afterwards delete backups of this folder that are older, such as 30d; at least 1d',
         toRetention,
-      ),
+      )
+      .addOption(NO_LEDGER),
   async (folder, options, { operation, terminal }) => {
     if (folder === '') throw misused('Name the folder for the backups.');
     const { keep: keepMs } = options;
@@ -38,28 +40,34 @@ $ modelgate backup /backups/mai --keep 30d --database data/webui.db`,
     if (options.policy === true || postgres !== undefined) {
       return reportBackup(await backUpPolicy(operation, { directory, keepMs, now: new Date() }), directory, postgres);
     }
-    const record = await backUp(operation, { directory, keepMs, now: new Date(), onStep: steps.at });
+    const found = options.ledger ? findLedger(options, terminal) : undefined;
+    const ledger = found !== undefined && existsSync(found) ? found : undefined;
+    const record = await backUp(operation, { directory, keepMs, now: new Date(), onStep: steps.at, ledger });
     const { deleted, not_deleted: left } = record;
     const age = keepMs === undefined ? '' : counted(keepMs / DAY_MS, 'day');
     const facts: readonly Fact[] = [
       ['backup', record.path],
       ['size', `${asSize(record.bytes)}, ${asSize(record.database_bytes)} unpacked`],
       ...factsOn(record),
+      ...factsOnLedger(record.ledger),
       ['folder', record.made_directory ? 'made, for this user alone' : undefined],
       ['older', age !== '' && deleted.length === 0 ? `none: nothing is older than ${age}` : undefined],
       [
         'deleted',
-        deleted.length > 0 ? [`${counted(deleted.length, 'backup')} older than ${age}:`, ...deleted] : undefined,
+        deleted.length > 0
+          ? [`${counted(deleted.filter((path) => !isOfLedger(path)).length, 'backup')} older than ${age}:`, ...deleted]
+          : undefined,
       ],
     ];
     const kept = left.map(
       ({ path, code }) => `The backup is good, but the old one ${path} could not be deleted (${code}).`,
     );
-    return { record, parts: [facts], notes: [noteOnComplaints(record.complaints), ...kept], failed: left.length > 0 };
+    const broken = [...record.complaints, ...(record.ledger?.complaints ?? [])];
+    return { record, parts: [facts], notes: [noteOnComplaints(broken), ...kept], failed: left.length > 0 };
   },
 );
 
-const factsOn = (made: Pick<Backup, 'users' | 'models' | 'members' | 'grants' | 'seconds'>): readonly Fact[] => [
+export const factsOn = (made: Pick<Backup, 'users' | 'models' | 'members' | 'grants' | 'seconds'>): readonly Fact[] => [
   [
     'verified',
     `integrity ok, ${counted(made.users, 'user')}, ${counted(made.models, 'model')}, ${counted(made.members, 'membership')}, ${counted(made.grants, 'grant')}`,
@@ -67,66 +75,22 @@ const factsOn = (made: Pick<Backup, 'users' | 'models' | 'members' | 'grants' | 
   ['time', `${made.seconds.toFixed(1)} s`],
 ];
 
+const factsOnLedger = (made: Backup['ledger']): readonly Fact[] =>
+  made === null
+    ? []
+    : [
+        [
+          'ledger',
+          [made.path, `${asSize(made.bytes)}, ${asSize(made.database_bytes)} unpacked, ${counted(made.calls, 'call')}`],
+        ],
+      ];
+
 /** On rows that break a rule of their table, which is no damage of the disk. */
 export function noteOnComplaints(complaints: readonly string[]): string | undefined {
   const [first] = complaints;
   if (first === undefined) return undefined;
   const broken = `${counted(complaints.length, 'rule')} of a table broken by a row, such as: ${printable(first)}`;
   return `integrity_check finds no damage, but ${broken}. The row was copied as it is.`;
-}
-
-export const addRestore = databaseCommand(
-  'restore',
-  `put a backup in the place of the database; the backend and the gate must be stopped
-A backup of the policy (backup --policy) replaces members, grants and budgets alone, in one transaction, while everything runs; what was there is kept as such a backup beside it. Otherwise the backup is unpacked beside the database and checked before anything is touched. Refuses while a process has the database open, holds a lock on it, or a backend answers at MODELGATE_UPSTREAM_URL: stop the backend and the gate first. What is replaced is kept as webui.db.replaced.YYYYmmdd_HHMMSS, with all that it holds.
-$ modelgate restore /backups/mai/webui_20260131_030000.db.gz --database data/webui.db`,
-  (command) =>
-    command
-      .argument('<file>', 'backup made by `modelgate backup`, or any copy of the database, compressed or not')
-      .option('--yes', 'do it without asking'),
-  async (file, options, { config, operation, terminal }) => {
-    requireConsent(terminal, options);
-    const backup = resolve(terminal.directory, file);
-    const policy = readPolicyFile(backup);
-    if (policy !== undefined) {
-      await askForConsent(
-        terminal,
-        options,
-        `Replace the whole policy of ${whole(operation.path)} by ${rowsIn(countsOf(policy))}?`,
-      );
-      return reportRestoration(await restorePolicy(operation, policy, { file: backup, now: new Date() }));
-    }
-    if (operation.postgres !== undefined) throw wholeOnPostgres(operation.postgres, backup);
-    const restoration = await prepare(operation.path, backup, config.upstreamUrl, terminal);
-    try {
-      await askForConsent(terminal, options, question(restoration, backup));
-      const record = await restoration.putInPlace();
-      const facts: readonly Fact[] = [
-        ['restored', record.restored],
-        ['from', record.from],
-        ['replaced', record.replaced === null ? 'nothing: there was no database' : `kept as ${record.replaced}`],
-        ...factsOn(record),
-      ];
-      const parts = [facts, 'Start the backend and the gate again.'];
-      return { record, parts, notes: [noteOnComplaints(record.complaints)] };
-    } finally {
-      restoration.discard();
-    }
-  },
-);
-
-async function prepare(path: string, file: string, backend: URL | undefined, terminal: Terminal) {
-  using steps = createProgress(terminal);
-  return await prepareRestoration({
-    ...{ path, file, backend, now: new Date(), signal: terminal.stop },
-    say: (sentence) => say(terminal, whole(sentence)),
-    onStep: steps.at,
-  });
-}
-
-function question({ target, replacedBytes, bytes, users }: Restoration, backup: string): string {
-  const old = replacedBytes === undefined ? '' : ` (${asSize(replacedBytes)}, kept beside it)`;
-  return `Put ${whole(backup)} (${asSize(bytes)}, ${counted(users, 'user')}) in the place of ${whole(target)}${old}?`;
 }
 
 const SENTENCES: Record<MaintenanceStep, string> = {

@@ -10,14 +10,15 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { hostname } from 'node:os';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import Database from 'better-sqlite3';
 import { describe, expect, test } from 'vitest';
 import { backUp } from '../../../src/upkeep/backup.ts';
 import { copyLive } from '../../../src/upkeep/copy.ts';
-import { createPartial } from '../../../src/upkeep/files.ts';
-import { type TestDatabase, ERAS, createDatabase } from '../../support/database/database.ts';
+import { createPartial, discard } from '../../../src/upkeep/files.ts';
+import { type TestDatabase, ERAS, createDatabase, foreign } from '../../support/database/database.ts';
+import { ledgerOfTest } from '../../support/database/ledger.ts';
 import { operationOn } from '../../support/database/operation.ts';
 import { startWriting, wholeCommits } from '../../support/process/writing-process.ts';
 
@@ -244,18 +245,93 @@ describe('old backups', () => {
   });
 });
 
+describe('the ledger beside it', () => {
+  const USAGE = NAME.replace('webui', 'usage');
+
+  test('is copied too: of one moment, while the gate writes, for its owner alone, with the same moment in its name', async () => {
+    using database = createDatabase();
+    const { path: ledger, connection } = ledgerOfTest();
+    connection.exec('CREATE TABLE ballast (bytes BLOB)');
+    for (let index = 0; index < 12; index++) {
+      connection.prepare('INSERT INTO ballast VALUES (?)').run(randomBytes(2 ** 20));
+    }
+    await using writer = await startWriting(ledger);
+    const made = await backUpOf(database, { ledger });
+    const { commits, failures } = await writer.stop();
+    expect(failures).toEqual([]);
+    const path = join(folderOf(database), USAGE);
+    expect(made.ledger).toMatchObject({ path, calls: 0, complaints: [], bytes: statSync(path).size });
+    expect(statSync(path).mode & 0o777).toBe(0o600);
+    expect(readdirSync(folderOf(database)).toSorted()).toEqual([USAGE, NAME]);
+    const copy = unpacked(path);
+    const held = wholeCommits(copy);
+    expect(held).toBeGreaterThan(0);
+    expect(held).toBeLessThanOrEqual(commits);
+    expect(copy.pragma('integrity_check', { simple: true })).toBe('ok');
+    copy.close();
+  });
+
+  test('has the number of its own backup where others of that second are there', async () => {
+    using database = createDatabase();
+    const { path: ledger } = ledgerOfTest();
+    await backUpOf(database);
+    const { path, ledger: usage } = await backUpOf(database, { ledger });
+    expect([path, usage?.path].map((made) => basename(made ?? ''))).toEqual([
+      'webui_20260131_030000-2.db.gz',
+      'usage_20260131_030000-2.db.gz',
+    ]);
+  });
+
+  test.each<[string, (path: string) => void, RegExp]>([
+    ['damaged', (path) => damageTable(path, 'usage_slot'), /usage\.db is damaged.*Nothing was changed/],
+    ['of something else', (path) => copyFileSync(foreign(dirname(path)), path), /is no ledger of modelgate/],
+    ['text', (path) => writeFileSync(path, 'no database'), /usage\.db is not a SQLite database/],
+  ])('is %s: there is no backup at all, and none is deleted', async (_what, spoil, sentence) => {
+    using database = createDatabase();
+    const { path, connection } = ledgerOfTest();
+    connection.close();
+    spoil(path);
+    mkdirSync(folderOf(database));
+    writeFileSync(join(folderOf(database), 'webui_20200101_000000.db.gz'), 'the last good one');
+    await expect(backUpOf(database, { ledger: path, keepMs: DAY_MS })).rejects.toThrow(sentence);
+    expect(readdirSync(folderOf(database))).toEqual(['webui_20200101_000000.db.gz']);
+  });
+
+  test('is deleted together with its backup', async () => {
+    using database = createDatabase();
+    const { path: ledger } = ledgerOfTest();
+    const old = { now: new Date(2026, 0, 1), ledger };
+    const first = await backUpOf(database, old);
+    const { deleted } = await backUpOf(database, { keepMs: DAY_MS, ledger });
+    expect(deleted).toEqual([first.ledger?.path, first.path]);
+    expect(readdirSync(folderOf(database)).toSorted()).toEqual([USAGE, NAME]);
+  });
+});
+
+/** Overwrites the first page of a table. */
+function damageTable(path: string, table: string): void {
+  const connection = new Database(path);
+  connection.pragma('journal_mode = delete');
+  const page = Number(connection.prepare('SELECT rootpage FROM sqlite_schema WHERE name = ?').pluck().get(table));
+  connection.close();
+  const bytes = readFileSync(path);
+  bytes.fill(0xee, (page - 1) * 4096, page * 4096);
+  writeFileSync(path, bytes);
+}
+
 describe('what killed commands have left', () => {
   test('is taken away by the next one, and what others are writing is not', async () => {
     using database = createDatabase();
     const folder = folderOf(database);
     mkdirSync(folder);
     const mine = createPartial(join(folder, 'webui_20260101_000000.db'));
+    discard(mine);
     const [, machine] = /modelgate-([0-9a-f]{8})-/.exec(mine) ?? [];
     const ended = join(folder, `.webui_20260101_000000.db.modelgate-${machine}-4194304`);
     const running = join(folder, `.webui_20260101_000000.db.modelgate-${machine}-1`);
     const elsewhere = join(folder, '.webui_20260101_000000.db.modelgate-00000000-4194304');
     const forgotten = join(folder, '.webui_20260102_000000.db.gz.modelgate-00000000-7');
-    for (const path of [ended, `${ended}-wal`, running, elsewhere, forgotten]) writeFileSync(path, 'half');
+    for (const path of [mine, ended, `${ended}-wal`, running, elsewhere, forgotten]) writeFileSync(path, 'half');
     utimesSync(forgotten, 0, 0);
     await backUpOf(database);
     expect(hostname()).not.toBe('');
