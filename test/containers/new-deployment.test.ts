@@ -285,7 +285,10 @@ describe('a new deployment', () => {
     const backedUp = await readCalls(stack);
     await stack.follow('Back up', LEDGER).next('modelgate backup');
     const folder = join(stack.directory, 'backups');
-    const [copy = ''] = readdirSync(folder).filter((name) => /^usage_[\d_]+\.db\.gz$/.test(name)).slice(-1);
+    const [copy = ''] = readdirSync(folder)
+      .filter((name) => /^usage_[\d_]+\.db\.gz$/.test(name))
+      .toSorted()
+      .slice(-1);
     renameSync(join(folder, copy), join(folder, 'usage_20261127_030000.db.gz'));
     expect((await send(admin, 'POST', CHAT, question(PERMITTED))).status).toBe(200);
     expect((await readCalls(stack)).slice(backedUp.length)).toMatchObject([{ user_id: admin.id }]);
