@@ -7,7 +7,7 @@ import { NGINX, ROOT } from './images.ts';
 /** Of the checkout, what containers are made of and what lies beside the Compose file. */
 const CHECKOUT = [
   ...['Dockerfile', '.dockerignore', '.npmrc', 'LICENSE', 'package.json', 'package-lock.json', 'src'],
-  ...['.env.example', 'config', 'docker-compose.yml', 'nginx'],
+  ...['.env.example', 'config', 'docker-compose.yml', 'docker-compose.scale.yml', 'nginx'],
 ];
 
 /** @returns the folder of a new checkout */

@@ -14,6 +14,13 @@ export const NODE = nameIn('Dockerfile', /^FROM (node:\S+)/m);
 export const NGINX = nameIn('docker-compose.yml', /image: (nginx:\S+)/);
 const PROMETHEUS = nameIn('docker-compose.yml', /image: (prom\/prometheus:\S+)/);
 
+/** Of the stack with several gates, by the kind of its stand-in. */
+const SERVERS = {
+  postgres: nameIn('docker-compose.scale.yml', /image: (pgvector\/\S+)/),
+  pgbouncer: nameIn('docker-compose.scale.yml', /image: (edoburu\/\S+)/),
+  valkey: nameIn('docker-compose.scale.yml', /image: (valkey\/\S+)/),
+};
+
 const STAND_IN = fileURLToPath(new URL('stand-in.sh', import.meta.url));
 const PULL_DEADLINE_MS = 300_000;
 const BUILD_DEADLINE_MS = 900_000;
@@ -39,6 +46,11 @@ export async function prepareImages(): Promise<void> {
     },
   );
   console.log(`built ${MODELGATE} in ${seconds(started)} s`);
+}
+
+/** For the one test that needs them. */
+export async function prepareServers(): Promise<void> {
+  for (const [kind, name] of Object.entries(SERVERS)) await provide(name, kind);
 }
 
 async function provide(name: string, kind: string, ...more: string[]): Promise<void> {

@@ -17,6 +17,7 @@ export interface Instructions {
 }
 
 const INSTALL = { file: 'README.md', heading: '## Install' };
+export const SCALE = { file: 'config/README.md', heading: '### Several gates with Compose' };
 export const LEDGER = { file: 'config/README.md', heading: '### The ledger in containers' };
 
 /** @param title the bold word that the paragraph before the commands begins with */

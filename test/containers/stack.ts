@@ -32,8 +32,10 @@ export interface Stack extends AsyncDisposable {
   /** Gives variables of .env their values, as an operator does: each must stand there, if only as a comment. */
   fillIn(values: Readonly<Record<string, string>>): void;
   compose(...words: string[]): Promise<string>;
-  /** Name of the service's container. */
+  /** Name of the service's container, of the first one where there are several. */
   container(service: string): Promise<string>;
+  /** Names of all containers of the service. */
+  containers(service: string): Promise<readonly string[]>;
   /** One field of `inspect`, by a Go template. */
   inspect(service: string, template: string): Promise<string>;
   logs(service: string): Promise<string>;
@@ -51,6 +53,8 @@ export interface StackOptions {
   /** Variables of .env that hold free ports; the first one is where `url` points. */
   readonly ports: readonly string[];
   readonly scheme: 'http' | 'https';
+  /** Another one than docker-compose.yml. */
+  readonly composeFile?: string;
 }
 
 let stacks = 0;
@@ -74,8 +78,13 @@ export async function createStack(options: StackOptions): Promise<Stack> {
   };
   if (options.files !== undefined) writeFileSync(environment, lines(settings), { mode: 0o600 });
 
-  const inFolder = { cwd: directory, env: { COMPOSE_PROJECT_NAME: project }, deadlineMs: COMMAND_MS };
-  const container = (service: string) => containerOf(project, service);
+  const env = {
+    COMPOSE_PROJECT_NAME: project,
+    ...(options.composeFile !== undefined && { COMPOSE_FILE: options.composeFile }),
+  };
+  const inFolder = { cwd: directory, env, deadlineMs: COMMAND_MS };
+  const containers = (service: string) => containersOf(project, service);
+  const container = async (service: string) => (await containers(service))[0] ?? '';
   const url = `${options.scheme}://127.0.0.1:${ports[0]}`;
   return {
     directory,
@@ -87,6 +96,7 @@ export async function createStack(options: StackOptions): Promise<Stack> {
     fillIn: (values) => writeFileSync(environment, filledIn(readFileSync(environment, 'utf8'), values)),
     compose: (...words) => compose(words, inFolder),
     container,
+    containers,
     inspect: async (service, template) => engine(['inspect', '--format', template, await container(service)]),
     async logs(service) {
       const { stdout, stderr } = await run(ENGINE, ['logs', await container(service)]);
@@ -133,12 +143,12 @@ export async function answers(url: string): Promise<boolean> {
 }
 
 /** podman-compose and Docker Compose give their containers the same label, and different names. */
-async function containerOf(project: string, service: string): Promise<string> {
+async function containersOf(project: string, service: string): Promise<readonly string[]> {
   const labels = [`com.docker.compose.project=${project}`, `com.docker.compose.service=${service}`];
   const filters = labels.flatMap((label) => ['--filter', `label=${label}`]);
-  const [name = ''] = (await engine(['ps', '-a', ...filters, '--format', '{{.Names}}'])).split('\n');
-  if (name === '') throw new Error(`${project} has no container of the service ${service}`);
-  return name;
+  const names = (await engine(['ps', '-a', ...filters, '--format', '{{.Names}}'])).split('\n').filter(Boolean);
+  if (names.length === 0) throw new Error(`${project} has no container of the service ${service}`);
+  return names.toSorted();
 }
 
 /** Each container with its state and the last that it wrote: what a failure that never comes back leaves to look at. */
