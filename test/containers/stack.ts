@@ -53,8 +53,8 @@ export interface StackOptions {
   /** Variables of .env that hold free ports; the first one is where `url` points. */
   readonly ports: readonly string[];
   readonly scheme: 'http' | 'https';
-  /** Another one than docker-compose.yml. */
-  readonly composeFile?: string;
+  /** Others than docker-compose.yml, with colons between. */
+  readonly composeFiles?: string;
 }
 
 let stacks = 0;
@@ -80,7 +80,7 @@ export async function createStack(options: StackOptions): Promise<Stack> {
 
   const env = {
     COMPOSE_PROJECT_NAME: project,
-    ...(options.composeFile !== undefined && { COMPOSE_FILE: options.composeFile }),
+    ...(options.composeFiles !== undefined && { COMPOSE_FILE: options.composeFiles }),
   };
   const inFolder = { cwd: directory, env, deadlineMs: COMMAND_MS };
   const containers = (service: string) => containersOf(project, service);

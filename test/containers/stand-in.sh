@@ -100,7 +100,7 @@ if [ "$(id -u)" = 0 ]; then
 fi
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
   cat "$POSTGRES_PASSWORD_FILE" >/tmp/password
-  initdb --username postgres --pwfile /tmp/password --auth-local trust --auth-host trust >/dev/null
+  initdb --username postgres --pwfile /tmp/password --encoding UTF8 --locale C.UTF-8 --auth-local trust --auth-host trust >/dev/null
   echo 'host all all all scram-sha-256' >>"$PGDATA/pg_hba.conf"
   pg_ctl --wait --silent --options='-c listen_addresses=' start
   for file in /docker-entrypoint-initdb.d/*; do sh "$file"; done
