@@ -16,6 +16,8 @@ interface OwnScope {
   readonly surface: { readonly kind: string; readonly unlisted?: boolean };
   /** What the decision took, reads of the database included, without waiting for the body. */
   decisionMs: number | undefined;
+  /** What a limit says of it, where that is asked beside the database. */
+  readonly admission?: Promise<void> | undefined;
   /** A row of the error table, and the system's word for what was behind it. */
   failure: { readonly code: ErrorCode; readonly cause: string | undefined } | undefined;
   /** Where the request saves a chat that runs must wait for; called when it has ended. */

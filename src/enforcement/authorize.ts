@@ -7,6 +7,7 @@ import type { Principal } from '../policy/principal.ts';
 import type { Reading } from '../reading/reading.ts';
 import type { BodyQuestion, BodyRecords } from '../references/records.ts';
 import type { Stage } from '../stage.ts';
+import type { Need } from '../store/foresight.ts';
 import type { Store } from '../store/store.ts';
 import type { Audit } from '../telemetry/audit.ts';
 import type { HeldBodies } from '../transport/body.ts';
@@ -16,10 +17,12 @@ import type { EnforcementScope, Refusal } from './answers.ts';
 export type Decide<Scope> = (scope: Scope) => Promise<Decision | undefined>;
 
 interface AuthorizeParts<Scope extends EnforcementScope> {
-  readonly store: Pick<Store, 'patiently'>;
-  /** Asked again where the database could not be read for it before. */
+  readonly store: Pick<Store, 'ask' | 'patiently'>;
+  /** Asked again where the database could not be read for it before, or was not asked. */
   readonly identify: (scope: Scope) => void | Promise<void>;
   readonly decide: Decide<Scope>;
+  /** Reads the body. @returns what the decision will ask; undefined where who asks must be known first */
+  readonly foresee?: (scope: Scope) => Promise<Need | undefined>;
   /** In `report` mode the gate decides, records and lets everything go on. */
   readonly mode: 'enforce' | 'report';
   readonly refusal: Pick<Refusal<Scope>, 'deny'>;
@@ -27,7 +30,7 @@ interface AuthorizeParts<Scope extends EnforcementScope> {
 }
 
 export function authorize<Scope extends EnforcementScope>(parts: AuthorizeParts<Scope>): Stage<Scope> {
-  const { store, identify, decide, refusal, audit, mode } = parts;
+  const { store, identify, decide, foresee, refusal, audit, mode } = parts;
 
   return function authorize(c, next) {
     const scope = c.get('scope');
@@ -38,11 +41,12 @@ export function authorize<Scope extends EnforcementScope>(parts: AuthorizeParts<
   };
 
   async function decideThen(scope: Scope, next: Next): ReturnType<Stage<Scope>> {
-    const attempt = async () => {
-      if (!scope.isPrincipalCurrent) await identify(scope);
-      return decide(scope);
-    };
-    const decision = await Promise.resolve(store.patiently(attempt)).catch((error: unknown) => reported(scope, error));
+    const deciding = Promise.resolve(store.patiently(() => attempt(scope))).catch((error: unknown) =>
+      reported(scope, error),
+    );
+    const { admission } = scope;
+    // a limit that refuses counts before a denial
+    const decision = await (admission === undefined ? deciding : deciding.finally(() => admission));
     if (decision?.effect === 'deny' && mode === 'enforce') {
       refusal.deny(scope, decision);
       scope.endSave?.(true);
@@ -55,6 +59,27 @@ export function authorize<Scope extends EnforcementScope>(parts: AuthorizeParts<
     } finally {
       scope.endSave(scope.outcome !== undefined && !scope.outcome.truncated);
     }
+  }
+
+  /**
+   * Who asks and what may run are one question where the names are known first: one check of the database answers both. It
+   * begins when the whole request is here, so that whatever was withdrawn before it was sent, or while it came, is in force.
+   */
+  async function attempt(scope: Scope): Promise<Decision | undefined> {
+    if (scope.isPrincipalCurrent) return decide(scope);
+    const need = await foresee?.(scope);
+    if (need === undefined) return identifiedAndDecided(scope);
+    const startedAt = performance.now();
+    try {
+      return await store.ask(() => identifiedAndDecided(scope), need);
+    } finally {
+      scope.decisionMs = performance.now() - startedAt;
+    }
+  }
+
+  async function identifiedAndDecided(scope: Scope): Promise<Decision | undefined> {
+    await identify(scope);
+    return decide(scope);
   }
 
   /** Reporting refuses nothing that can still be sent on; what cannot be judged is reported as a denial. */

@@ -93,9 +93,15 @@ export function createJudge(options: JudgeOptions, providerModels = createProvid
       firstDenial(models, (model) => one(view, principal, model, names)),
     needs(user: UserPrincipal, models: () => Iterable<string>): Need {
       if (user.role === 'admin' && options.adminAccess === 'all') return {};
-      return { user, models: () => [...models()].flatMap((model) => [model as ModelId, tagged(model as ModelId)]) };
+      return { user, models: () => spellings(models()) };
     },
+    spellings,
   };
+}
+
+/** @returns the ids that these names may stand for */
+function spellings(names: Iterable<string>): readonly ModelId[] {
+  return [...names].flatMap((name) => [name as ModelId, tagged(name as ModelId)]);
 }
 
 /** @returns the first denial, or the first permit; undefined if there was nothing to judge */

@@ -10,7 +10,7 @@ import { createJudge, createProviderModels } from '../enforcement/judge.ts';
 import { createListReading } from '../enforcement/list-reading.ts';
 import { authenticate, createIdentity, identify } from '../identity/authenticate.ts';
 import { refuseUsedUp } from '../limits/budgets.ts';
-import { createLimits, provedUser } from '../limits/limits.ts';
+import { createLimits } from '../limits/limits.ts';
 import { createMemoryAllowances } from '../limits/memory.ts';
 import type { RedisLimits } from '../limits/redis.ts';
 import { createSurfaceDecider } from '../openwebui/decide-surface.ts';
@@ -18,6 +18,7 @@ import { answeringOf, countedAs, runsModel, socketSurface } from '../openwebui/e
 import { canonicalPath } from '../openwebui/match.ts';
 import { listedBy } from '../openwebui/pages.ts';
 import { createChatOrder } from '../openwebui/saved-chats.ts';
+import { provedUser } from '../policy/principal.ts';
 import { createReading } from '../reading/reading.ts';
 import type { Store } from '../store/store.ts';
 import { createAudit } from '../telemetry/audit.ts';
@@ -140,7 +141,7 @@ function createSharedParts(lasting: ReturnType<typeof createLastingParts>) {
     observer: createObserver({ log, metrics, mode }),
     refusal: createRefusal({ audit, log, metrics, denial, answeringOf, allowOrigin: secureAnswers.allowOrigin }),
     secureAnswers,
-    limits: createLimits<Scope>({ allowances, clientAddress, countedAs, runsModel, metrics }),
+    limits: createLimits<Scope>({ allowances, clientAddress, countedAs, runsModel, isAwaitedLater, metrics }),
   };
 }
 
@@ -159,13 +160,14 @@ function createStages(parts: SharedParts): Hono<GateEnv> {
   if (parts.config.policy.bypass === undefined) {
     app.use(canonicalPath);
     app.use(parts.sessions.stage);
-    // what nothing is decided about never waits for a database that is far
-    const isDecided = ({ surface }: Scope) =>
-      !parts.store.isRemote || surface.kind !== 'neutral' || surface.unlisted !== undefined;
-    app.use(authenticate(parts, isDecided));
+    app.use(authenticate(parts, parts.store.isRemote ? whenFar : undefined));
     app.use(limits.limit);
     app.use(
-      authorize<Scope>({ ...parts, identify: (scope) => identify(scope, parts), decide: createSurfaceDecider(parts) }),
+      authorize<Scope>({
+        ...parts,
+        identify: (scope) => identify(scope, parts),
+        ...createSurfaceDecider(parts),
+      }),
     );
     for (const stage of budgetsOf(parts)) app.use(stage);
     app.use(limits.limitInvocations);
@@ -177,6 +179,17 @@ function createStages(parts: SharedParts): Hono<GateEnv> {
     return RESPONSE_ALREADY_SENT;
   });
   return app;
+}
+
+/** With a long body, what a limit refuses is refused before it is read. */
+const isAwaitedLater = ({ claim, incoming }: Scope): boolean =>
+  claim !== undefined && Number(incoming.headers['content-length'] ?? Infinity) <= SHORT_BODY_BYTES;
+const SHORT_BODY_BYTES = 64 * 1024;
+
+/** What nothing is decided about never waits for a database that is far; what runs a model asks it once, when its name is known. */
+function whenFar({ surface }: Scope) {
+  if (surface.kind === 'invokes') return 'with_decision';
+  return surface.kind !== 'neutral' || surface.unlisted !== undefined ? 'now' : 'never';
 }
 
 function budgetsOf({ ledger, store, metrics, mode, config: { usage } }: SharedParts) {

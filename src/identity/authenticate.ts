@@ -1,7 +1,8 @@
 /** Who is asking. Authentication attaches, authorization refuses; credentials of two users are an error. */
 import { GatewayError, isPolicyUnavailable } from '../errors.ts';
-import type { Principal } from '../policy/principal.ts';
+import { type Principal, provedUser } from '../policy/principal.ts';
 import type { Stage } from '../stage.ts';
+import type { Need } from '../store/foresight.ts';
 import type { Store } from '../store/store.ts';
 import type { StoreView } from '../store/store-view.ts';
 import type { HeaderEdit, HeaderLines, TransportScope } from '../transport/exchange.ts';
@@ -14,11 +15,15 @@ export interface IdentityScope extends Pick<TransportScope, 'incoming' | 'creden
   principal: Principal;
   /** The database could be read for it. Otherwise a decision asks once more who it is. */
   isPrincipalCurrent: boolean;
+  /** What a decision asks to know who it is, where that is left to it. */
+  claim: Pick<Need, 'user' | 'apiKey'> | undefined;
 }
 
 interface Identified {
   readonly principal: Principal;
   readonly edit: HeaderEdit;
+  /** The credential that is judged, where the database alone knows whose it is. */
+  readonly apiKey: string | undefined;
 }
 
 export type Identity = ReturnType<typeof createIdentity>;
@@ -62,8 +67,10 @@ export function createIdentity(options: { readonly secretKeys: readonly string[]
       const edit = toHeaderEdit(credentials);
       const rivals = rivalsOf(credentials);
       const ask = (one: Credential | undefined) => principalOf(one, view);
+      const apiKey = judged?.form === 'key' ? judged.text : undefined;
+      const identified = (principal: Principal): Identified => ({ principal, edit, apiKey });
       const principal = rivals.length > 0 ? ofOneUser([judged, ...rivals], ask) : ask(judged);
-      return principal instanceof Promise ? principal.then((late) => ({ principal: late, edit })) : { principal, edit };
+      return principal instanceof Promise ? principal.then(identified) : identified(principal);
     },
     resolveToken,
     faultOf: tokens.faultOf,
@@ -150,8 +157,10 @@ export function identify(scope: IdentityScope, { identity, store }: Authenticate
  * through the network. @throws GatewayError `credentials_conflict` (or rejects with it)
  */
 export function recognize(scope: IdentityScope, { identity, store }: AuthenticateParts): void | Promise<void> {
-  const attach = ({ principal, edit }: Identified): void => {
+  const attach = ({ principal, edit, apiKey }: Identified): void => {
+    const id = provedUser(principal);
     scope.principal = principal;
+    scope.claim = id === undefined ? undefined : { user: { id }, apiKey };
     scope.credentialEdit = edit;
   };
   const recognized = identity.resolve(
@@ -162,14 +171,24 @@ export function recognize(scope: IdentityScope, { identity, store }: Authenticat
   attach(recognized);
 }
 
-/** The stage. @param isDecided whether a decision depends on who it is */
+/** Left to the decision, where a user is claimed; what the database refused last, or does not know, it is asked about now. */
+function claim(scope: IdentityScope, parts: AuthenticateParts): void | Promise<void> {
+  const askNow = () => (scope.claim === undefined ? identify(scope, parts) : undefined);
+  const recognized = recognize(scope, parts);
+  // two users of whom it knew may be one by now
+  return recognized === undefined ? askNow() : recognized.then(askNow, () => identify(scope, parts));
+}
+
+const PROOFS = { now: identify, with_decision: claim, never: recognize } as const;
+
+/** The stage. @param whenOf when the database is asked who it is: `never` where nothing depends on it */
 export function authenticate<Scope extends IdentityScope>(
   parts: AuthenticateParts,
-  isDecided: (scope: Scope) => boolean = () => true,
+  whenOf: (scope: Scope) => keyof typeof PROOFS = () => 'now',
 ): Stage<Scope> {
   return function authenticate(c, next) {
     const scope = c.get('scope');
-    const pending = isDecided(scope) ? identify(scope, parts) : recognize(scope, parts);
+    const pending = PROOFS[whenOf(scope)](scope, parts);
     return pending === undefined ? next() : pending.then(next);
   };
 }

@@ -1,10 +1,11 @@
 /** At the front door a chat whose budget is used up is refused before the backend has stored anything of it. */
 import type { Decision } from '../policy/decision.ts';
+import { provedUser } from '../policy/principal.ts';
 import type { Stage } from '../stage.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { createAdmissions } from '../usage/admission.ts';
 import type { Ledger } from '../usage/ledger.ts';
-import { type LimitsScope, provedUser } from './limits.ts';
+import type { LimitsScope } from './limits.ts';
 
 interface BudgetParts<Scope> {
   readonly ledger: Pick<Ledger, 'usedUp'>;

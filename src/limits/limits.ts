@@ -2,7 +2,7 @@
 import type { Next } from 'hono';
 import { GatewayError } from '../errors.ts';
 import type { Decision } from '../policy/decision.ts';
-import type { Principal, UserId } from '../policy/principal.ts';
+import { type Principal, provedUser } from '../policy/principal.ts';
 import type { Stage } from '../stage.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { clientNetwork } from '../transport/client.ts';
@@ -18,14 +18,20 @@ export interface Charge {
 
 export type Release = () => void;
 
+/** Without `release` there was no place, or `standing` refuses, and then nothing was taken. */
+export interface Start {
+  readonly release?: Release | undefined;
+  readonly standing?: Standing | undefined;
+}
+
 /** The counter of requests: in this process, or shared by several replicas, which may answer by promises. */
 export interface Allowances {
   readonly rates: Rates;
   readonly concurrentChats: number | undefined;
   /** All or none, as in nginx. @returns the limit that refused (the longest wait), or that has least left */
   take(charges: readonly Charge[]): Standing | undefined | Promise<Standing | undefined>;
-  /** Takes places for models that run at the same time, or none. @returns what gives them back */
-  occupy(user: string, places: number): Release | undefined | Promise<Release | undefined>;
+  /** Takes places for models that run at the same time, and charges for them: all or nothing. */
+  start(user: string, places: number, charges: readonly Charge[]): Start | Promise<Start>;
 }
 
 export interface LimitsScope extends Pick<TransportScope, 'incoming' | 'answerEdits'> {
@@ -36,6 +42,8 @@ export interface LimitsScope extends Pick<TransportScope, 'incoming' | 'answerEd
   /** Where several runs or models are named: how many each organization's grants permitted. */
   readonly runsByOrganization: ReadonlyMap<string, number> | undefined;
   allowance: Standing | undefined;
+  /** What the limits by user and address say of it, where a later stage waits for it. */
+  admission: Promise<void> | undefined;
   limit: RateName | 'concurrent-chats' | undefined;
 }
 
@@ -43,6 +51,8 @@ interface LimitParts<Scope> {
   readonly allowances: Allowances;
   readonly countedAs: (scope: Scope) => 'nothing' | 'request' | 'sign_in';
   readonly runsModel: (scope: Scope) => boolean;
+  /** Whether `authorize` waits for `admission`: the database is asked meanwhile. */
+  readonly isAwaitedLater?: (scope: Scope) => boolean;
   readonly clientAddress: (incoming: LimitsScope['incoming']) => string;
   readonly metrics: Pick<Metrics, 'limited' | 'invocations'>;
 }
@@ -76,8 +86,14 @@ export function createLimits<Scope extends LimitsScope>(parts: LimitParts<Scope>
     }
   }
   const limit: Stage<Scope> = (c, next) => {
-    const pending = admit(c.get('scope'));
-    return pending === undefined ? next() : pending.then(next);
+    const scope = c.get('scope');
+    const pending = admit(scope);
+    if (pending === undefined) return next();
+    if (parts.isAwaitedLater?.(scope) !== true) return pending.then(next);
+    scope.admission = pending;
+    // until it is waited for, its refusal is nobody's
+    pending.catch(() => undefined);
+    return next();
   };
   const limitInvocations: Stage<Scope> = (c, next) => {
     const scope = c.get('scope');
@@ -86,35 +102,33 @@ export function createLimits<Scope extends LimitsScope>(parts: LimitParts<Scope>
   return { admit, admitInvocation, limit, limitInvocations };
 }
 
-/** The place comes first, and goes back if the charge is refused: what is refused has cost nothing. */
-type ChargingParts = Omit<LimitParts<LimitsScope>, 'countedAs' | 'runsModel'>;
+type ChargingParts = Omit<LimitParts<LimitsScope>, 'countedAs' | 'runsModel' | 'isAwaitedLater'>;
 
 function createInvocations(
   { allowances, metrics }: ChargingParts,
-  { charge, refuse }: ReturnType<typeof createCharging>,
+  { settle, refuse }: ReturnType<typeof createCharging>,
 ) {
   /** @returns what to call when the answer has ended */
   return async function admitInvocation(scope: LimitsScope, decision: Decision | undefined): Promise<Release> {
     const user = provedUser(scope.principal);
+    const charges = invocationCharges(scope, decision);
     // Without a user only a denial that is reported, and not enforced, runs a model
-    const place = user === undefined ? () => undefined : await allowances.occupy(user, scope.runs);
-    if (place === undefined) {
+    const { release, standing }: Start =
+      user === undefined
+        ? { release: () => undefined, standing: await allowances.take(charges) }
+        : await allowances.start(user, scope.runs, charges);
+    settle(scope, standing);
+    if (release === undefined) {
       const places = allowances.concurrentChats ?? 0;
       scope.answerEdits = [...scope.answerEdits, announceNoPlace(places)];
       return refuse(scope, 'concurrent-chats', `At most ${places} of yours may run a model at the same time.`);
-    }
-    try {
-      await charge(scope, invocationCharges(scope, decision));
-    } catch (error) {
-      place();
-      throw error;
     }
     metrics.invocations(1);
     let isRunning = true;
     return () => {
       if (!isRunning) return;
       isRunning = false;
-      place();
+      release();
       metrics.invocations(-1);
     };
   };
@@ -134,12 +148,6 @@ function invocationCharges(
   const organization = decision?.effect === 'permit' ? decision.grant?.organization : undefined;
   if (organization !== undefined) charges.push({ limit: 'organization', key: organization, cost: 1 });
   return charges;
-}
-
-/** While the database cannot be read, the user whom a token names is proved by its signature alone. */
-export function provedUser(principal: Principal): UserId | undefined {
-  if (principal.kind === 'user') return principal.id;
-  return principal.kind === 'unresolved' ? principal.claimed : undefined;
 }
 
 function createCharging({ allowances, metrics }: ChargingParts) {
@@ -162,7 +170,7 @@ function createCharging({ allowances, metrics }: ChargingParts) {
     const standing = allowances.take(charges);
     return standing instanceof Promise ? standing.then((late) => settle(scope, late)) : settle(scope, standing);
   }
-  return { charge, refuse };
+  return { charge, settle, refuse };
 }
 
 const EXCEEDED: Record<RateName, string> = {

@@ -1,9 +1,9 @@
 /** Places of chats that run, as leases in Redis: those of a gate that died are free again when their lease has ended. */
-import type { Allowances, Release } from './limits.ts';
+import type { Release } from './limits.ts';
 import type { RedisLink } from './redis-link.ts';
-import { OCCUPY, RENEW, run } from './redis-scripts.ts';
+import { RENEW, run } from './redis-scripts.ts';
 
-const LEASE_MS = 60_000;
+export const LEASE_MS = 60_000;
 const RENEW_MS = 20_000;
 /** Places in one script: Redis does nothing else meanwhile. */
 const MOST_AT_ONCE = 200;
@@ -36,10 +36,17 @@ export class RedisPlaces {
     this.#timer = setInterval(() => void this.renew(), RENEW_MS).unref();
   }
 
-  /** @param without how many of a user may run at this gate while Redis is away; what it throws refuses */
-  occupy(user: string, places: number, most: number, without: () => number): ReturnType<Allowances['occupy']> {
-    if (this.#parts.link.absence !== undefined) return this.#occupyHere(user, places, without());
-    return this.#occupyShared(user, places, most, without);
+  /** Names for a script that takes the places: `hold` where it did, `end` where nothing is known of it, as it may still run. */
+  leasesFor(user: string, places: number): readonly Lease[] {
+    const { instance, keyOf } = this.#parts;
+    const key = keyOf(user);
+    return Array.from({ length: places }, () => ({ key, name: `${instance}:${(this.#count += 1).toString(36)}` }));
+  }
+
+  /** Without Redis. @param most how many of a user may run at this gate */
+  occupyHere(user: string, places: number, most: number): Release | undefined {
+    const held = this.#held.get(user) ?? 0;
+    return held + places > most ? undefined : this.hold(user, this.leasesFor(user, places));
   }
 
   /** What Redis has not heard of, or has lost, it knows then. */
@@ -61,29 +68,7 @@ export class RedisPlaces {
     clearInterval(this.#timer);
   }
 
-  async #occupyShared(user: string, places: number, most: number, without: () => number) {
-    const leases = this.#leasesFor(user, places);
-    const words = [LEASE_MS, most, ...leases.map(({ name }) => name)];
-    const answer = await this.#parts.link.ask((client) => run(client, OCCUPY, [this.#parts.keyOf(user)], words));
-    if (answer === 1) return this.#hold(user, leases);
-    if (answer === 0) return undefined;
-    // it may still come to be done
-    this.#end(leases);
-    return this.#occupyHere(user, places, without());
-  }
-
-  #occupyHere(user: string, places: number, most: number): Release | undefined {
-    const held = this.#held.get(user) ?? 0;
-    return held + places > most ? undefined : this.#hold(user, this.#leasesFor(user, places));
-  }
-
-  #leasesFor(user: string, places: number): readonly Lease[] {
-    const { instance, keyOf } = this.#parts;
-    const key = keyOf(user);
-    return Array.from({ length: places }, () => ({ key, name: `${instance}:${(this.#count += 1).toString(36)}` }));
-  }
-
-  #hold(user: string, leases: readonly Lease[]): Release {
+  hold(user: string, leases: readonly Lease[]): Release {
     this.#held.set(user, (this.#held.get(user) ?? 0) + leases.length);
     for (const lease of leases) this.#running.add(lease);
     let isHeld = true;
@@ -93,11 +78,11 @@ export class RedisPlaces {
       const left = (this.#held.get(user) ?? 0) - leases.length;
       if (left > 0) this.#held.set(user, left);
       else this.#held.delete(user);
-      this.#end(leases);
+      this.end(leases);
     };
   }
 
-  #end(leases: readonly Lease[]): void {
+  end(leases: readonly Lease[]): void {
     for (const lease of leases) {
       this.#running.delete(lease);
       this.#over.add(lease);

@@ -12,9 +12,10 @@ interface Script {
 const script = (text: string): Script => ({ text, sha: createHash('sha1').update(text).digest('hex') });
 
 /**
- * KEYS: buckets. ARGV: for each its price and its largest debt. A value is a debt in milliseconds and the microsecond
- * for which it was true: a point of time in milliseconds would leave too few digits for the debt.
- * @returns what each owed before, as text; charged where all are covered, and none otherwise
+ * KEYS: buckets, and at the end the places of a user where some are wanted. ARGV: for each bucket its price and its largest
+ * debt; then the milliseconds of a lease, the limit of places, a name for each. The value of a bucket is a debt in milliseconds
+ * and the microsecond for which it was true: a point of time in milliseconds would leave too few digits for the debt.
+ * @returns what each bucket owed before, as text, or nothing where there is no place; taken where all is covered, else nothing is
  */
 export const CHARGE = script(`
 local time = redis.call('TIME')
@@ -22,8 +23,15 @@ local now = time[1] * 1000000 + time[2]
 local function keep(key, debt)
   redis.call('SET', key, string.format('%.17g %.0f', debt, now), 'PX', string.format('%.0f', math.ceil(debt) + 1))
 end
+local buckets, places = #KEYS, nil
+if #ARGV > 2 * #KEYS then
+  buckets, places = #KEYS - 1, KEYS[#KEYS]
+  redis.call('ZREMRANGEBYSCORE', places, '-inf', string.format('%.0f', now / 1000))
+  if redis.call('ZCARD', places) + #ARGV - 2 * #KEYS > tonumber(ARGV[2 * #KEYS]) then return false end
+end
 local owed, covered = {}, true
-for i, key in ipairs(KEYS) do
+for i = 1, buckets do
+  local key = KEYS[i]
   local debt, at = string.match(redis.call('GET', key) or '0 0', '^(%S+) (%d+)$')
   debt, at = tonumber(debt) or 0, tonumber(at) or 0
   local most = tonumber(ARGV[2 * i])
@@ -36,9 +44,16 @@ for i, key in ipairs(KEYS) do
   covered = covered and owed[i] + ARGV[2 * i - 1] <= most
 end
 local before = {}
-for i, key in ipairs(KEYS) do
+for i = 1, buckets do
   before[i] = string.format('%.17g', owed[i])
-  if covered then keep(key, owed[i] + ARGV[2 * i - 1]) end
+  if covered then keep(KEYS[i], owed[i] + ARGV[2 * i - 1]) end
+end
+if places and covered then
+  local lease = ARGV[2 * #KEYS - 1]
+  for i = 2 * #KEYS + 1, #ARGV do
+    redis.call('ZADD', places, string.format('%.0f', now / 1000 + lease), ARGV[i])
+  end
+  redis.call('PEXPIRE', places, lease)
 end
 return before
 `);
@@ -48,15 +63,6 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local ends = string.format('%.0f', now + ARGV[1])
 `;
-
-/** KEYS: the places of a user. ARGV: milliseconds of a lease, the limit, a name for each place. @returns 1 or 0 */
-export const OCCUPY = script(`${ENDS}
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now))
-if redis.call('ZCARD', KEYS[1]) + #ARGV - 2 > tonumber(ARGV[2]) then return 0 end
-for i = 3, #ARGV do redis.call('ZADD', KEYS[1], ends, ARGV[i]) end
-redis.call('PEXPIRE', KEYS[1], ARGV[1])
-return 1
-`);
 
 /** KEYS: for each place those of its user. ARGV: milliseconds of a lease, the names. What Redis has lost is there again. */
 export const RENEW = script(`${ENDS}

@@ -7,11 +7,11 @@ import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { type Bucket, Debts, bucketsOf, judge } from './bucket.ts';
 import type { RateName } from './headers.ts';
-import type { Allowances, Charge } from './limits.ts';
-import { createMemoryAllowances } from './memory.ts';
+import type { Allowances, Charge, Start } from './limits.ts';
+import { createMemoryAllowances, startWith } from './memory.ts';
 import { describeRedis } from './redis-client.ts';
 import { RedisLink } from './redis-link.ts';
-import { RedisPlaces } from './redis-places.ts';
+import { LEASE_MS, RedisPlaces } from './redis-places.ts';
 import { type RedisClient, CHARGE, REPORT, run } from './redis-scripts.ts';
 
 const REPORT_MS = 5_000;
@@ -121,32 +121,74 @@ function createAllowances(limits: LimitsConfig, parts: AllowancesParts): Allowan
   const { rates, buckets } = bucketsOf(limits, (name, rate) => new Debts(name, rate));
   const alone = createLonely(limits, parts);
   const most = limits.concurrentChats === 'off' ? undefined : limits.concurrentChats;
-  async function takeShared(charges: readonly Charge[], at: number) {
+  const counted = (charges: readonly Charge[]) => charges.filter(({ limit }) => buckets[limit] !== undefined);
+  function refusalKnown(charges: readonly Charge[], at: number) {
+    const known = judge(buckets, charges, (debts, { key }) => debts.owed(key, at));
+    return known?.admitted === false ? known : undefined;
+  }
+  const charge = (
+    charges: readonly Charge[],
+    more: { keys: readonly string[]; words: readonly (string | number)[] },
+  ) => {
     const keys = charges.map(({ limit, key }) => keyOf(limit, key));
     const words = charges.flatMap(({ limit, cost }) => wordsFor(buckets[limit], cost));
-    const before = await link.ask((client) => run(client, CHARGE, keys, words));
-    if (!Array.isArray(before)) return alone.take(charges);
+    return link.ask((client) => run(client, CHARGE, [...keys, ...more.keys], [...words, ...more.words]));
+  };
+  function judged(charges: readonly Charge[], before: readonly unknown[], at: number) {
     const standing = judge(buckets, charges, (_bucket, _charge, place) => Number(before[place]));
     if (standing?.admitted === false) {
       for (const [place, { limit, key }] of charges.entries()) buckets[limit]?.owe(key, Number(before[place]), at);
     }
     return standing;
   }
+  async function takeShared(charges: readonly Charge[], at: number) {
+    const before = await charge(charges, { keys: [], words: [] });
+    return Array.isArray(before) ? judged(charges, before, at) : alone.take(charges);
+  }
+  function take(all: readonly Charge[]) {
+    const charges = counted(all);
+    if (charges.length === 0) return undefined;
+    if (link.absence !== undefined) return alone.take(charges);
+    const at = now();
+    return refusalKnown(charges, at) ?? takeShared(charges, at);
+  }
+  const startAlone = (user: string, wanted: number, charges: readonly Charge[]): Start =>
+    startWith(places.occupyHere(user, wanted, alone.places()), () => alone.take(charges));
+  async function startShared(user: string, wanted: number, charges: readonly Charge[], most: number): Promise<Start> {
+    const at = now();
+    const leases = places.leasesFor(user, wanted);
+    const words = [LEASE_MS, most, ...leases.map(({ name }) => name)];
+    const before = await charge(charges, { keys: leases.slice(0, 1).map(({ key }) => key), words });
+    if (before === null) return {};
+    if (Array.isArray(before)) {
+      const standing = judged(charges, before, at);
+      return standing?.admitted === false ? { standing } : { release: places.hold(user, leases), standing };
+    }
+    // it may still come to be done
+    places.end(leases);
+    return startAlone(user, wanted, charges);
+  }
   return {
     rates,
     concurrentChats: most,
-    take(all) {
-      const charges = all.filter(({ limit }) => buckets[limit] !== undefined);
-      if (charges.length === 0) return undefined;
-      if (link.absence !== undefined) return alone.take(charges);
-      const at = now();
-      const known = judge(buckets, charges, (debts, { key }) => debts.owed(key, at));
-      return known?.admitted === false ? known : takeShared(charges, at);
-    },
-    occupy(user, wanted) {
-      return most === undefined ? () => undefined : places.occupy(user, wanted, most, alone.places);
+    take,
+    start(user, wanted, all) {
+      const charges = counted(all);
+      if (most === undefined || wanted < 1) return asStart(take(charges));
+      if (link.absence !== undefined) return startAlone(user, wanted, charges);
+      const standing = refusalKnown(charges, now());
+      return standing === undefined ? startShared(user, wanted, charges, most) : { standing };
     },
   };
+}
+
+/** Where there is a place for everybody. */
+async function asStart(taken: ReturnType<Allowances['take']>): Promise<Start> {
+  const standing = await taken;
+  return startWith(
+    () => undefined,
+    () => standing,
+  );
 }
 
 const wordsFor = (bucket: Bucket | undefined, cost: number): readonly number[] =>

@@ -5,23 +5,31 @@ import { GatewayError } from '../errors.ts';
 import { type Decision, type Deny, deny } from '../policy/decision.ts';
 import { type ModelId, parseModelId, parsePattern } from '../policy/grant.ts';
 import type { Principal } from '../policy/principal.ts';
+import type { Need } from '../store/foresight.ts';
 import type { StoreView } from '../store/store-view.ts';
 import { isObject, parseStrictText } from '../references/json.ts';
-import type { ChatForm, PresetForm, PresetRow } from '../references/records.ts';
+import type { ChatForm, InvocationRecord, PresetForm, PresetRow } from '../references/records.ts';
 import { namesModels } from '../references/references.ts';
 import type { Store } from '../store/store.ts';
 import type { Audit } from '../telemetry/audit.ts';
 import { type OpenWebUiScope, queryValue } from './endpoints.ts';
 import { judgeInvocation } from './invocations.ts';
 import { type Judging, type JudgingParts, createJudging, judgeDeletion, judgeSave } from './saved-chats.ts';
+import type { InvokesSurface } from './surfaces.ts';
 
-export function createSurfaceDecider(
-  given: Omit<JudgingParts, 'recordOf'> & RecordReaderParts,
-): Decide<OpenWebUiScope> {
+export function createSurfaceDecider(given: Omit<JudgingParts, 'recordOf'> & RecordReaderParts) {
   const parts: JudgingParts = { ...given, recordOf: createRecordReader(given) };
-  const { store, recordOf } = parts;
+  const { store, judge, recordOf } = parts;
 
-  return async function decideSurface(scope) {
+  /** @returns undefined where the surface asks first who it is */
+  async function foresee(scope: OpenWebUiScope): Promise<Need | undefined> {
+    const { surface, claim } = scope;
+    if (surface.kind !== 'invokes' || claim === undefined) return undefined;
+    const record = await recordOf(scope, questionOf(surface));
+    return { ...claim, models: () => judge.spellings(namedIn(record)) };
+  }
+
+  const decide: Decide<OpenWebUiScope> = async function decideSurface(scope) {
     const { surface, principal } = scope;
     if (surface.kind === 'neutral') return surface.unlisted === true ? decideUnlisted(parts, scope) : undefined;
     if (surface.kind === 'lists' && surface.public === true) return undefined;
@@ -42,14 +50,25 @@ export function createSurfaceDecider(
       case 'saves':
         return decideSavedChat(judging, surface.form);
       case 'invokes': {
-        const { rules, mentions = false, modelRequired } = surface;
-        const record = await recordOf(scope, { kind: 'invocation', rules, mentions, mayBeEmpty: !modelRequired });
-        const named = () => [...record.references.models, ...record.mentioned.map(({ text }) => text)];
-        return timed(judging, () => judgeInvocation(judging, surface, record), named);
+        const record = await recordOf(scope, questionOf(surface));
+        return timed(
+          judging,
+          () => judgeInvocation(judging, surface, record),
+          () => namedIn(record),
+        );
       }
     }
   };
+  return { decide, foresee };
 }
+
+const questionOf = ({ rules, mentions, modelRequired }: InvokesSurface) =>
+  ({ kind: 'invocation', rules, mentions: mentions === true, mayBeEmpty: !modelRequired }) as const;
+
+const namedIn = ({ references, mentioned }: InvocationRecord): string[] => [
+  ...references.models,
+  ...mentioned.map(({ text }) => text),
+];
 
 /** A path under `/api` that no table lists: only the JSON that it carries is searched for models. */
 async function decideUnlisted(parts: JudgingParts, scope: OpenWebUiScope) {

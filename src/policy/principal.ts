@@ -24,7 +24,13 @@ export type Principal =
   | UserPrincipal
   | AnonymousPrincipal
   /**
-   * The database cannot be read: model surfaces answer 503. `claimed` is the user of a session token with a good
-   * signature, who may not exist any more.
+   * The database cannot be read, or has not been asked yet: a decision that needs it answers 503. `claimed` is the user of a
+   * session token with a good signature, who may not exist any more.
    */
   | { readonly kind: 'unresolved'; readonly claimed?: UserId };
+
+/** Without a word of the database, the user whom a token names is proved by its signature alone. */
+export function provedUser(principal: Principal): UserId | undefined {
+  if (principal.kind === 'user') return principal.id;
+  return principal.kind === 'unresolved' ? principal.claimed : undefined;
+}

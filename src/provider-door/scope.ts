@@ -80,6 +80,7 @@ export const createProviderScope = (incoming: IncomingMessage, outgoing: ServerR
     unasked: undefined,
     principal: { kind: 'anonymous', because: 'no_credential' },
     isPrincipalCurrent: false,
+    claim: undefined,
     credentialEdit: { remove: new Set(), add: [] },
     body: undefined,
     decision: undefined,

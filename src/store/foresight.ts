@@ -10,14 +10,17 @@ export const keyOf = ({ name, key }: PointCall): string => `${name} ${key}`;
 /** What a decision will ask of the view: loaded together as soon as anything is lacking. */
 export interface Need {
   /** Role, memberships and grants; a user without any membership is enrolled, where users are. */
-  readonly user?: UserPrincipal | undefined;
+  readonly user?: Pick<UserPrincipal, 'id'> | undefined;
+  /** Whose it is. */
+  readonly apiKey?: string | undefined;
   /** Presets of these names, and their bases. */
   readonly models?: (() => Iterable<ModelId>) | undefined;
 }
 
 /** @returns what certainly is asked */
-export function callsFor({ user, models }: Need): readonly PointCall[] {
+export function callsFor({ user, apiKey, models }: Need): readonly PointCall[] {
   const ofUser: PointCall[] = user === undefined ? [] : [{ name: 'membershipsOf', key: user.id }];
+  if (apiKey !== undefined) ofUser.push({ name: 'userOfApiKey', key: apiKey });
   if (models === undefined) return ofUser;
   const presets = Array.from(models(), (key): PointCall => ({ name: 'preset', key }));
   if (presets.length === 0) return ofUser;

@@ -104,14 +104,14 @@ test('in any order of requests and ends, all places are free in the end, and nev
           // a second report of the same end frees no second place
           ended[which % Math.max(1, ended.length)]?.();
         } else {
-          const release = allowances.occupy(user, 1) as Release | undefined;
+          const { release } = allowances.start(user, 1, []);
           expect(release !== undefined).toBe(held.length < places);
           if (release !== undefined) held.push(release);
         }
       }
       for (const release of Object.values(running).flat()) release();
       for (const user of Object.keys(running)) {
-        const free = Array.from({ length: places + 1 }, () => allowances.occupy(user, 1));
+        const free = Array.from({ length: places + 1 }, () => allowances.start(user, 1, []).release);
         expect(free.filter((release) => release !== undefined)).toHaveLength(places);
       }
     }),

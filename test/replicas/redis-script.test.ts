@@ -143,13 +143,13 @@ describe('the ids of users and organizations', () => {
     const allowances = redis.allowancesFor(limits);
     for (const key of hostile) {
       expect(await allowances.take([{ limit: 'user', key, cost: 1 }]), key).toMatchObject({ admitted: true });
-      expect(await allowances.occupy(key, 1), key).toBeTypeOf('function');
+      expect((await allowances.start(key, 1, [])).release, key).toBeTypeOf('function');
     }
     for (const key of hostile) {
       expect(await redis.allowancesFor(limits).take([{ limit: 'user', key, cost: 1 }]), key).toMatchObject({
         admitted: false,
       });
-      expect(await allowances.occupy(key, 1), key).toBeUndefined();
+      expect((await allowances.start(key, 1, [])).release, key).toBeUndefined();
     }
     const stored = await reader.keys('{hostile}:*');
     expect(stored.length).toBe(2 * hostile.length + 1);
@@ -189,8 +189,8 @@ test('a cluster counts the same, several limits in one slot', async () => {
   expect(await allowances.take(charges)).toMatchObject({ admitted: true, limit: 'user', remaining: 1 });
   expect(await allowances.take(charges)).toMatchObject({ admitted: true, limit: 'user', remaining: 0 });
   expect(await allowances.take(charges)).toMatchObject({ admitted: false, limit: 'user' });
-  expect(await allowances.occupy('ann', 1)).toBeTypeOf('function');
-  expect(await allowances.occupy('ann', 1)).toBeUndefined();
+  expect((await allowances.start('ann', 1, [])).release).toBeTypeOf('function');
+  expect((await allowances.start('ann', 1, [])).release).toBeUndefined();
   expect(redis.state()).toMatchObject({ gates: 1, problem: undefined });
   await redis.close();
 });

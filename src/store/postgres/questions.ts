@@ -24,8 +24,9 @@ export class CheckedQuestions implements Questions {
     return this.#bring(reading, need);
   }
 
+  /** Within a question, it becomes a part of that: one check answers both. */
   ask<T>(attempt: Attempt<T>, need: Need = {}): T | Promise<T> {
-    const reading = this.#source.newReading();
+    const reading = this.#source.readings.getStore() ?? this.#source.newReading();
     this.#view.foresee(need, reading.calls);
     // what asks nothing of the database costs nothing
     if (reading.calls.size === 0 || this.#isAnswered(reading, need)) return this.#attempt(reading, attempt, need);
@@ -36,7 +37,7 @@ export class CheckedQuestions implements Questions {
     return this.ask(attempt);
   }
 
-  /** By a check that is young enough (`MODELGATE_POLICY_MAX_AGE`). */
+  /** By a check that is young enough (`MODELGATE_POLICY_MAX_AGE`), or by that of the question of which it is a part. */
   #isAnswered(reading: Reading, need: Need): boolean {
     return Number.isFinite(reading.asOf) && this.#within(reading, () => this.#view.missing(need)).length === 0;
   }

@@ -25,7 +25,7 @@ test('a question that writes the name of a lost model again does not wait for it
   onTestFinished(() => reading.close());
   const bodies = { read: () => Promise.resolve(body) };
   const parts = { store: opened.store, judge, order, reading, bodies, maxBodyBytes: body.length };
-  const decide = createSurfaceDecider({ ...parts, payerOf: () => 'ann' });
+  const { decide } = createSurfaceDecider({ ...parts, payerOf: () => 'ann' });
   /** Has every save of the chat ended? */
   const isQuiet = () => Promise.race([order.quietly('old', () => Promise.resolve(true)), sleep(200, false)]);
 

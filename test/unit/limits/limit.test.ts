@@ -33,7 +33,7 @@ function late(allowances: Allowances): Allowances {
   return {
     ...allowances,
     take: (charges) => Promise.resolve().then(() => allowances.take(charges)),
-    occupy: (user, places) => Promise.resolve().then(() => allowances.occupy(user, places)),
+    start: (...started) => Promise.resolve().then(() => allowances.start(...started)),
   };
 }
 

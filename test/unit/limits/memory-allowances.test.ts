@@ -114,18 +114,19 @@ describe('several charges', () => {
 describe('places', () => {
   test('are as many as the limit says, each given back once', () => {
     const { allowances } = keep({ concurrentChats: 2 });
-    const [first, second] = [allowances.occupy('ann', 1), allowances.occupy('ann', 1)];
-    expect(allowances.occupy('ann', 1)).toBeUndefined();
-    expect(allowances.occupy('bob', 1)).toBeTypeOf('function');
+    const [first, second] = [allowances.start('ann', 1, []).release, allowances.start('ann', 1, []).release];
+    expect(allowances.start('ann', 1, []).release).toBeUndefined();
+    expect(allowances.start('bob', 1, []).release).toBeTypeOf('function');
     if (typeof first !== 'function' || typeof second !== 'function') throw new Error('there were places');
     first();
     first();
-    expect(allowances.occupy('ann', 1)).toBeTypeOf('function');
-    expect(allowances.occupy('ann', 1)).toBeUndefined();
+    expect(allowances.start('ann', 1, []).release).toBeTypeOf('function');
+    expect(allowances.start('ann', 1, []).release).toBeUndefined();
   });
 
   test('are never short where there is no limit', () => {
     const { allowances } = keep({});
-    for (let request = 0; request < 1_000; request += 1) expect(allowances.occupy('ann', 1)).toBeTypeOf('function');
+    for (let request = 0; request < 1_000; request += 1)
+      expect(allowances.start('ann', 1, []).release).toBeTypeOf('function');
   });
 });
