@@ -23,7 +23,7 @@ type Configured = Readonly<{ organization?: Organization | undefined }>;
 
 const createEntries = <V>(maxSize: number, sizeOf: (value: V) => number) =>
   // not `max`: it would take the memory of a full cache at once, and 60 ms of the start
-  new LRUCache<string, { readonly value: V; epoch: number; confirmedAt: number; isNew: boolean }>({
+  new LRUCache<string, { value: V; epoch: number; confirmedAt: number; isNew: boolean }>({
     maxSize,
     sizeCalculation: ({ value }) => Math.min(sizeOf(value), maxSize),
   });
@@ -37,11 +37,11 @@ function createCache<N extends PointRead, V>(
   toValue: (found: ReturnType<PointReads[N]>, key: string) => V,
   options: CacheOptions<V> = {},
 ) {
-  const { maxSize = 1, sizeOf = () => 1, placeOf = same } = options;
+  const { maxSize = 1, sizeOf, placeOf = same } = options;
   const ofSource = () => source.status.generation;
   const { epoch = ofSource } = source.isCurrent === undefined ? options : {};
   const counts = { hits: 0, misses: 0 };
-  const [entries, guesses] = [createEntries(maxSize, sizeOf), createEntries(maxSize, sizeOf)];
+  const [entries, guesses] = [createEntries(maxSize, sizeOf ?? one), createEntries(maxSize, sizeOf ?? one)];
   type Entry = ReturnType<typeof entries.get>;
   const isFresh = (entry: Entry): entry is NonNullable<Entry> =>
     entry !== undefined &&
@@ -51,9 +51,14 @@ function createCache<N extends PointRead, V>(
     const value = toValue(found, key);
     const isGuess = options.isGuessed === true && value === undefined;
     counts.misses += 1;
-    if (isGuess) entries.delete(placeOf(key));
+    const place = placeOf(key);
+    const kept = isGuess ? guesses : entries;
+    if (isGuess) entries.delete(place);
     const entry = { value, epoch: epoch(value), confirmedAt: source.goodAt, isNew: true };
-    (isGuess ? guesses : entries).set(placeOf(key), entry);
+    const known = sizeOf === undefined ? kept.peek(place) : undefined;
+    // each check of PostgreSQL reads them anew, and a change costs less than another entry
+    if (known === undefined) kept.set(place, entry);
+    else Object.assign(known, entry);
     return value;
   }
 
@@ -64,7 +69,8 @@ function createCache<N extends PointRead, V>(
     if (isFresh(fresh)) {
       if (fresh.isNew) fresh.isNew = fresh !== known;
       else counts.hits += 1;
-      fresh.confirmedAt = source.goodAt;
+      // what is asked of a database that is far was confirmed when it was read
+      if (source.isCurrent === undefined) fresh.confirmedAt = source.goodAt;
       return fresh.value;
     }
     const found = source.read(name, key);
@@ -74,7 +80,7 @@ function createCache<N extends PointRead, V>(
     throw new GatewayError('policy_unavailable', { cause: source.problem });
   }
 
-  const lastOf = (key: string) => entries.get(placeOf(key)) ?? guesses.get(placeOf(key));
+  const lastOf = (key: string) => entries.peek(placeOf(key)) ?? guesses.peek(placeOf(key));
 
   /** What was known is true still. @returns false where nothing is known */
   function confirm(key = ''): boolean {
@@ -139,6 +145,7 @@ export function createCaches(source: Source, options: Staleness & Configured) {
 }
 
 const same = <T>(value: T): T => value;
+const one = () => 1;
 const digestOf = (key: string): string => createHash('sha256').update(key).digest('base64');
 /** @returns the user with today's role, and the stamp that a session must carry, where the backend keeps any */
 const toAccount = (account: ReturnType<PointReads['accountOf']>, id: string) => {

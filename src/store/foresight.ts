@@ -27,25 +27,21 @@ export function callsFor({ user, apiKey, models }: Need): readonly PointCall[] {
   return [...ofUser, ...presets, { name: 'composites', key: '' }, { name: 'connectionPrefixes', key: '' }];
 }
 
-/** @param calls gets the call, and what will be asked when it is answered */
-export function follow(caches: Caches, call: PointCall, calls: Map<string, PointCall>): void {
-  const place = keyOf(call);
-  if (calls.has(place)) return;
-  calls.set(place, call);
+/** @param calls gets the call, and what will be asked when it is answered; one that is there may come again */
+export function follow(caches: Caches, call: PointCall, calls: PointCall[]): void {
   const { name, key } = call;
-  const next = (named: PointCall['name'], of: string) => follow(caches, { name: named, key: of }, calls);
+  calls.push(call);
   if (name === 'userOfApiKey') {
     const owner = caches.userOfApiKey.peek(key);
-    if (owner !== undefined) next('accountOf', owner);
+    if (owner !== undefined) calls.push({ name: 'accountOf', key: owner });
   } else if (name === 'membershipsOf') {
-    next('accountOf', key);
+    calls.push({ name: 'accountOf', key });
     for (const organization of caches.membershipsOf.peek(key) ?? []) {
-      next('isActive', organization);
-      next('patternsOf', organization);
+      calls.push({ name: 'isActive', key: organization }, { name: 'patternsOf', key: organization });
     }
   } else if (name === 'preset') {
     const base = caches.preset.peek(key)?.base;
     // no further: a base that is a preset itself is rare
-    if (base !== undefined) calls.set(keyOf({ name, key: base }), { name, key: base });
+    if (base !== undefined) calls.push({ name, key: base });
   }
 }

@@ -67,12 +67,12 @@ export class CachedView implements PolicyView {
   }
 
   /** @param calls gets all that a question with this need will ask, as far as the last state tells, however old it is */
-  foresee(need: Need, calls: Map<string, PointCall>): void {
+  foresee(need: Need, calls: PointCall[]): void {
     for (const call of callsFor(need)) follow(this.#caches, call, calls);
   }
 
   /** @param calls gets the call, and what will be asked when it is answered */
-  follow(call: PointCall, calls: Map<string, PointCall>): void {
+  follow(call: PointCall, calls: PointCall[]): void {
     follow(this.#caches, call, calls);
   }
 

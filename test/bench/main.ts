@@ -1,7 +1,8 @@
 /**
  * The budgets, measured: `npm run bench`. Prints a table and writes `bench.json`.
  *
- * `--only NAME` one topic · `--quick` shorter, to see that it works · `--full` memory over a million requests.
+ * `--only NAME` one topic · `--quick` shorter, to see that it works · `--full` memory over a million requests, PostgreSQL with a
+ * million users.
  * Everything is a ratio or a time measured in this run, on this machine.
  */
 import { existsSync, writeFileSync } from 'node:fs';

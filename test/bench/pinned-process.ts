@@ -35,7 +35,12 @@ export function pinned(core: number, [program, ...words]: readonly [string, ...s
 
 /** Moves this process, which drives clients, to the measuring core. */
 export function pinThisProcess(): void {
-  if (isPinning) spawnSync('taskset', ['-acp', String(MEASURING_CORE), String(process.pid)]);
+  pinProcess(process.pid, MEASURING_CORE);
+}
+
+/** Moves a process, and with it those that it will start. */
+export function pinProcess(pid: number, core: number): void {
+  if (isPinning) spawnSync('taskset', ['-acp', String(core), String(pid)]);
 }
 
 /** @throws Error where the process ends or is not ready within ten seconds */

@@ -4,6 +4,7 @@ import type { PointCall, PointRead, PointReads } from '../queries.ts';
 import type { Layout } from './layout.ts';
 import { type PartName, KEYLESS, PARTS, VERSIONED, isUnaskable } from './parts.ts';
 import { SETTLED, settingsSql, toSetting } from './settings.ts';
+import type { Asked } from './shared-check.ts';
 
 /** What becomes of the answers. */
 interface Taking {
@@ -19,9 +20,7 @@ const SETTINGS = 'settings';
 
 /** Which versions are known, on one connection: another one may lead to a server that went another way. */
 export class KnownVersions {
-  readonly #versions = new LRUCache<string, { readonly version: string; readonly readAt: number }>({
-    max: MAX_VERSIONS,
-  });
+  readonly #versions = new Map<string, LRUCache<string, { readonly version: string; readonly readAt: number }>>();
   readonly #now: () => number;
 
   constructor(now: () => number) {
@@ -29,14 +28,16 @@ export class KnownVersions {
   }
 
   /** @returns an empty text where none is known, or it is long ago */
-  of(place: string): string {
-    const known = this.#versions.get(place);
+  of(name: string, key = ''): string {
+    const known = this.#versions.get(name)?.get(key);
     return known !== undefined && this.#now() - known.readAt < DOUBTED_AFTER_MS ? known.version : '';
   }
 
-  set(place: string, version: unknown): void {
-    if (typeof version === 'string') this.#versions.set(place, { version, readAt: this.#now() });
-    else this.#versions.delete(place);
+  set(name: string, key: string, version: unknown): void {
+    const versions = this.#versions.get(name) ?? new LRUCache({ max: MAX_VERSIONS });
+    this.#versions.set(name, versions);
+    if (typeof version === 'string') versions.set(key, { version, readAt: this.#now() });
+    else versions.delete(key);
   }
 }
 
@@ -55,15 +56,21 @@ export class Checks {
   }
 
   /** @returns a statement whose one row has a column for each part, and what takes that row */
-  compose(calls: Iterable<PointCall>) {
-    const keys = new Map<PartName, string[]>();
+  compose(askedOf: Asked) {
+    const keys = new Map<PartName, readonly string[]>();
     const settled: (keyof typeof SETTLED)[] = [];
     const unaskable: PointCall[] = [];
-    for (const call of calls) {
-      const { name, key } = call;
-      if (isSettled(name)) settled.push(name);
-      else if (isUnaskable(key)) unaskable.push(call);
-      else if (!keys.get(name)?.push(key)) keys.set(name, [key]);
+    for (const [name, all] of askedOf) {
+      if (isSettled(name)) {
+        settled.push(name);
+        continue;
+      }
+      const asked: string[] = [];
+      for (const key of all) {
+        if (isUnaskable(key)) unaskable.push({ name, key });
+        else asked.push(key);
+      }
+      if (asked.length > 0) keys.set(name, asked);
     }
     const parts = NAMES.filter((name) => keys.has(name));
     const values: unknown[] = [];
@@ -71,7 +78,7 @@ export class Checks {
       const asked = keys.get(name) ?? [];
       if (KEYLESS.has(name)) continue;
       values.push(asked);
-      if (VERSIONED.has(name)) values.push(asked.map((key) => this.#known.of(`${name} ${key}`)));
+      if (VERSIONED.has(name)) values.push(asked.map((key) => this.#known.of(name, key)));
     }
     if (settled.length > 0) values.push(this.#known.of(SETTINGS));
     const name = `modelgate_${parts.map((part) => NAMES.indexOf(part).toString(36)).join('')}${settled.length > 0 ? '_s' : ''}`;
@@ -98,7 +105,7 @@ export class Checks {
       const [keys, versions] = [`${place()}[]`, VERSIONED.has(part) ? `${place()}[]` : undefined];
       const given = versions === undefined ? `unnest(${keys})` : `unnest(${keys}, ${versions})`;
       const row = versions === undefined ? 'key, n' : 'key, known, n';
-      return `(SELECT json_agg((${sql}) ORDER BY k.n) FROM ${given} WITH ORDINALITY k(${row}) ${PARTS[part].beside?.(this.#layout, keys) ?? ''})`;
+      return `(SELECT json_agg((${sql}) ORDER BY k.n) FROM ${given} WITH ORDINALITY k(${row}) ${PARTS[part].beside?.(this.#layout) ?? ''})`;
     });
     if (hasSettings) columns.push(`(${settingsSql(this.#layout, place())})`);
     const text = `SELECT ${columns.join(', ')}`;
@@ -113,13 +120,12 @@ export class Checks {
       const value = (found as readonly unknown[])[at];
       const call = { name: part, key };
       if (!VERSIONED.has(part)) return taking.put(call, readAs(part, value, key));
-      const place = `${part} ${key}`;
       const [version, sent] = (value ?? [null, null]) as readonly [unknown, unknown];
       if (value !== null && sent === null) {
-        if (!taking.confirm(call)) this.#known.set(place, undefined);
+        if (!taking.confirm(call)) this.#known.set(part, key, undefined);
         return;
       }
-      this.#known.set(place, version);
+      this.#known.set(part, key, version);
       taking.put(call, readAs(part, sent, key));
     });
   }
@@ -129,10 +135,10 @@ export class Checks {
     const isKnown = version !== null && version === this.#known.of(SETTINGS) && sent === null;
     const isConfirmed = (name: PointRead) => taking.confirm({ name, key: '' });
     if (isKnown) {
-      if (!settled.map(isConfirmed).every(Boolean)) this.#known.set(SETTINGS, undefined);
+      if (!settled.map(isConfirmed).every(Boolean)) this.#known.set(SETTINGS, '', undefined);
       return;
     }
-    this.#known.set(SETTINGS, version);
+    this.#known.set(SETTINGS, '', version);
     const setting = toSetting(sent);
     // all of them: the next check may ask for another one, and is then told that nothing has changed
     for (const name of Object.keys(SETTLED) as (keyof typeof SETTLED)[]) {

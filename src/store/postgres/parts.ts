@@ -29,7 +29,7 @@ interface Part<N extends PartName> {
   /** SQL for one value, JSON or a number; the key is `k.key`, and `k.known` the version of what is known of it. */
   readonly sql: (layout: Layout) => string;
   /** Joined to the keys: for a small table that the planner would read whole for each key. */
-  readonly beside?: (layout: Layout, keys: string) => string;
+  readonly beside?: (layout: Layout) => string;
   readonly read: (found: unknown, key: string) => ReturnType<PointReads[N]>;
 }
 
@@ -132,13 +132,10 @@ export const PARTS: { readonly [N in PartName]: Part<N> } = {
       const grants = `(SELECT coalesce(json_agg(m.model_id), '[]'::json) FROM ${at('organization_models')} m
         WHERE m.organization_id = k.key AND ${onIn(layout, 'organization_models', 'm')})`;
       if (!has(VERSIONS, 'organization_id', 'version')) return `SELECT json_build_array(NULL, ${grants})`;
-      return `SELECT json_build_array(o.version, CASE WHEN o.version = k.known AND ${counted(layout)} THEN NULL ELSE ${grants} END)`;
+      return `SELECT json_build_array(o.version::text, CASE WHEN o.version::text = k.known AND ${counted(layout)} THEN NULL ELSE ${grants} END)`;
     },
-    beside: ({ at, has }, keys) =>
-      has(VERSIONS, 'organization_id', 'version')
-        ? `LEFT JOIN (SELECT organization_id, version::text AS version FROM ${at(VERSIONS)}
-            WHERE organization_id = ANY(${keys}) OFFSET 0) o ON o.organization_id = k.key`
-        : '',
+    beside: ({ at, has }) =>
+      has(VERSIONS, 'organization_id', 'version') ? `LEFT JOIN ${at(VERSIONS)} o ON o.organization_id = k.key` : '',
     read: (found) => valuesOf(found).flatMap(toText),
   },
   preset: {

@@ -18,28 +18,30 @@ export class CheckedQuestions implements Questions {
   }
 
   /** Within a question, it becomes a part of that. */
-  load(need: Need = {}): Promise<void> {
+  async load(need: Need = {}): Promise<void> {
     const reading = this.#source.readings.getStore() ?? this.#source.newReading();
     this.#view.foresee(need, reading.calls);
-    return this.#bring(reading, need);
+    for (let round = 0; round < ROUNDS && reading.calls.length > 0; round++) {
+      await this.#check(reading);
+      const missing = this.#within(reading, () => this.#view.missing(need));
+      if (missing.length === 0) return;
+      for (const call of missing) this.#view.follow(call, reading.calls);
+    }
   }
 
   /** Within a question, it becomes a part of that: one check answers both. */
   ask<T>(attempt: Attempt<T>, need: Need = {}): T | Promise<T> {
     const reading = this.#source.readings.getStore() ?? this.#source.newReading();
+    // by the check of that question, or by one that is young enough (`MODELGATE_POLICY_MAX_AGE`)
+    if (Number.isFinite(reading.asOf)) return this.#attempt(reading, attempt, need);
     this.#view.foresee(need, reading.calls);
     // what asks nothing of the database costs nothing
-    if (reading.calls.size === 0 || this.#isAnswered(reading, need)) return this.#attempt(reading, attempt, need);
-    return this.#bring(reading, need).then(() => this.#attempt(reading, attempt, need));
+    if (reading.calls.length === 0) return this.#attempt(reading, attempt, need);
+    return this.#check(reading).then(() => this.#attempt(reading, attempt, need));
   }
 
   askOn<T>(attempt: Attempt<T>): T | Promise<T> {
     return this.ask(attempt);
-  }
-
-  /** By a check that is young enough (`MODELGATE_POLICY_MAX_AGE`), or by that of the question of which it is a part. */
-  #isAnswered(reading: Reading, need: Need): boolean {
-    return Number.isFinite(reading.asOf) && this.#within(reading, () => this.#view.missing(need)).length === 0;
   }
 
   #within<T>(reading: Reading, act: () => T): T {
@@ -50,29 +52,26 @@ export class CheckedQuestions implements Questions {
     const within = () => this.#within(reading, attempt);
     const first = begin(within);
     if (!(first instanceof Promise)) return first;
-    return completing(first, within, async (lacking) => {
+    return completing(first, within, (lacking) => {
+      // what was found meanwhile names more: organizations their grants, presets their bases
       this.#view.follow(lacking, reading.calls);
-      await this.#bring(reading, need);
+      this.#view.foresee(need, reading.calls);
+      return this.#check(reading);
     });
   }
 
-  /** Until nothing that can be foreseen is missing: what is found may name more, organizations their grants and presets their bases. */
-  async #bring(reading: Reading, need: Need): Promise<void> {
-    if (reading.calls.size === 0) return;
-    for (let round = 0; round < ROUNDS; round++) {
-      await this.#source.check(reading);
-      const missing = this.#within(reading, () => this.#view.missing(need));
-      if (missing.length === 0 && !(await this.#enrolled(reading))) return;
-      for (const call of missing) this.#view.follow(call, reading.calls);
-    }
+  #check(reading: Reading): Promise<void> {
+    return this.#source.enrols ? this.#checkAndEnrol(reading) : this.#source.check(reading);
   }
 
-  /** @returns whether a user may have become a member, whose grants are to be read then */
-  async #enrolled(reading: Reading): Promise<boolean> {
-    if (!this.#source.enrols) return false;
-    const asked: PointCall[] = [...reading.calls.values()].filter(({ name }) => name === 'membershipsOf');
-    const mayJoin = asked.filter(({ key }) => this.#within(reading, () => this.#view.mayJoin(key)));
-    const enrolled = await Promise.all(mayJoin.map(({ key }) => this.#source.enrol(key)));
-    return enrolled.includes(true);
+  async #checkAndEnrol(reading: Reading): Promise<void> {
+    for (let round = 0; round < ROUNDS; round++) {
+      await this.#source.check(reading);
+      const asked: PointCall[] = reading.calls.filter(({ name }) => name === 'membershipsOf');
+      const mayJoin = asked.filter(({ key }) => this.#within(reading, () => this.#view.mayJoin(key)));
+      const enrolled = await Promise.all(mayJoin.map(({ key }) => this.#source.enrol(key)));
+      // the grants of those who have become members are to be read then
+      if (!enrolled.includes(true)) return;
+    }
   }
 }

@@ -1,21 +1,24 @@
 /** Who shares a check: all that come while one is under way share the next one. To join one that has begun would be stale. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { PointCall } from '../queries.ts';
+import type { PointCall, PointRead } from '../queries.ts';
 import { PostgresFailure } from './failure.ts';
+
+/** What a check asks, each key once. */
+export type Asked = ReadonlyMap<PointRead, ReadonlySet<string>>;
 
 interface SharedCheckOptions {
   /** What each waits at the most. */
   readonly deadlineMs: number;
   readonly now: () => number;
   /** @returns the number of the check @throws PostgresFailure */
-  readonly perform: (calls: Iterable<PointCall>) => Promise<number>;
+  readonly perform: (asked: Asked) => Promise<number>;
   /** The tables have changed: all that was learnt of them is to be learnt again. */
   readonly renew: () => Promise<void>;
   readonly failed: (error: unknown) => void;
 }
 
 interface Batch {
-  readonly calls: Map<string, PointCall>;
+  readonly asked: Map<PointRead, Set<string>>;
   readonly done: Promise<number | undefined>;
   /** @param number of the check that answered, or nothing where none did */
   readonly end: (number: number | undefined) => void;
@@ -38,9 +41,9 @@ export class SharedCheck {
   }
 
   /** @returns the number of a check that begins from now on and reads all of this; nothing where it was not answered in time */
-  join(calls: ReadonlyMap<string, PointCall>): Promise<number | undefined> {
+  join(calls: readonly PointCall[]): Promise<number | undefined> {
     const batch = (this.#next ??= this.#begin());
-    for (const [place, call] of calls) batch.calls.set(place, call);
+    addTo(batch.asked, calls);
     return batch.done;
   }
 
@@ -60,7 +63,7 @@ export class SharedCheck {
       clearTimeout(timer);
       resolve(number);
     };
-    const batch: Batch = { calls: new Map(), done, end, until: now() + deadlineMs };
+    const batch: Batch = { asked: new Map(), done, end, until: now() + deadlineMs };
     if (!this.#isRunning) setImmediate(() => void this.#run(batch));
     return batch;
   }
@@ -85,11 +88,11 @@ export class SharedCheck {
     if (next !== undefined) setImmediate(() => void this.#run(next));
   }
 
-  async #attempt({ calls, until }: Batch): Promise<number> {
+  async #attempt({ asked, until }: Batch): Promise<number> {
     const { now, perform, renew } = this.#options;
     for (;;) {
       try {
-        return await perform(calls.values());
+        return await perform(asked);
       } catch (error) {
         const isPassing = error instanceof PostgresFailure && PASSING.test(error.code) && now() + RETRY_MS < until;
         if (!isPassing) throw error;
@@ -98,6 +101,15 @@ export class SharedCheck {
       }
     }
   }
+}
+
+export function addTo(asked: Map<PointRead, Set<string>>, calls: readonly PointCall[]): Asked {
+  for (const { name, key } of calls) {
+    const keys = asked.get(name);
+    if (keys === undefined) asked.set(name, new Set([key]));
+    else keys.add(key);
+  }
+  return asked;
 }
 
 /** Checks that answer a question although it came later (`MODELGATE_POLICY_MAX_AGE`). */
@@ -115,6 +127,7 @@ export class YoungChecks {
 
   /** @returns the number of the oldest of them; one that no check has, where there is none */
   first(now: number): number {
+    if (this.#maxAgeMs === 0) return Number.POSITIVE_INFINITY;
     this.#checks = this.#checks.filter(({ startedAt }) => now - startedAt < this.#maxAgeMs);
     return this.#checks[0]?.check ?? Number.POSITIVE_INFINITY;
   }

@@ -10,7 +10,6 @@ import { Unreadable } from '../database.ts';
 import type { Warn } from '../file-thread.ts';
 import type { Organization } from '../initialize.ts';
 import type { PointCall, PointRead, Source } from '../queries.ts';
-import { keyOf } from '../foresight.ts';
 import { NotLoaded } from '../store-view.ts';
 import { Checks, KnownVersions } from './check.ts';
 import { createEnrolment } from './enrolment.ts';
@@ -18,7 +17,7 @@ import { PostgresFailure } from './failure.ts';
 import { Initializer } from './initializer.ts';
 import { RenewedLane } from './renewed-lane.ts';
 import { type Layout, readLayout } from './layout.ts';
-import { SharedCheck, YoungChecks } from './shared-check.ts';
+import { type Asked, SharedCheck, YoungChecks, addTo } from './shared-check.ts';
 
 interface PostgresSourceOptions {
   readonly address: PostgresAddress;
@@ -36,7 +35,7 @@ interface PostgresSourceOptions {
 
 /** What one question has asked so far, and the check by which all of it was true. */
 export interface Reading {
-  readonly calls: Map<string, PointCall>;
+  readonly calls: PointCall[];
   asOf: number;
 }
 
@@ -93,7 +92,7 @@ export class PostgresSource implements Source {
       prepare: (connection) => readLayout(connection, schema),
     });
     this.#shared = new SharedCheck({
-      ...{ deadlineMs, now, perform: (calls) => this.#checkOnce(calls), failed: (error) => this.#fail(error) },
+      ...{ deadlineMs, now, perform: (asked) => this.#checkOnce(asked), failed: (error) => this.#fail(error) },
       renew: () => this.#lane.renew(),
     });
     const failed = (key: string) => {
@@ -115,7 +114,7 @@ export class PostgresSource implements Source {
   }
 
   /** @returns what nothing has been asked for yet; a check that is young enough answers it, too */
-  newReading = (): Reading => ({ calls: new Map(), asOf: this.#young.first(this.#options.now()) });
+  newReading = (): Reading => ({ calls: [], asOf: this.#young.first(this.#options.now()) });
 
   /** Was it true for this question? Outside of one, the last known state will do. */
   isCurrent(check: number): boolean {
@@ -163,7 +162,7 @@ export class PostgresSource implements Source {
 
   /** For operators; reads as requests do. */
   async health() {
-    if (!this.#isClosed && this.problem === undefined) await this.check({ ...this.newReading(), calls: probeCalls() });
+    if (!this.#isClosed && this.problem === undefined) await this.check({ ...this.newReading(), calls: [...PROBE] });
     const { problem } = this;
     const { notMade, obstacle } = this.#initializer;
     const missing = (this.#layout?.missing ?? []).map(
@@ -186,10 +185,10 @@ export class PostgresSource implements Source {
     await Promise.all([this.#lane.renew(), this.slow.renew()]);
   }
 
-  async #checkOnce(calls: Iterable<PointCall>): Promise<number> {
+  async #checkOnce(asked: Asked): Promise<number> {
     const { put, confirm, now } = this.#options;
     const { connection, prepared } = await this.#lane.connected();
-    const { name, text, values, take } = prepared.checks.compose(calls);
+    const { name, text, values, take } = prepared.checks.compose(asked);
     const startedAt = now();
     const { rows } = await connection.table(text, values, name);
     this.status.generation++;
@@ -238,12 +237,10 @@ export class PostgresSource implements Source {
 
   async #probe(): Promise<void> {
     await this.#initializer.run(() => this.#lane.renew());
-    await this.#checkOnce(PROBE);
+    await this.#checkOnce(addTo(new Map(), PROBE));
     if (this.#isClosed) return;
     this.problem = undefined;
     if (this.#isReported) this.#options.warn('the policy database is readable again', {});
     this.#isReported = false;
   }
 }
-
-const probeCalls = (): Map<string, PointCall> => new Map(PROBE.map((call) => [keyOf(call), call]));
