@@ -24,7 +24,6 @@ export async function startGate(config: Config, log: Log, version: string) {
   let current = config;
   const { provider, usage } = config;
   const { bypass } = config.policy;
-  const store = await openStore(config, log);
   const mode = () => current.policy.mode;
   const storeHealth = () => store.health();
   const metrics = createMetrics({
@@ -37,6 +36,7 @@ export async function startGate(config: Config, log: Log, version: string) {
     ledger: () => watched,
     redis: () => redis?.state(),
   });
+  const store = await openStore(config, log, metrics);
   const redis = await openRedis(config, log, metrics);
   const decisions = createRecentDecisions(log.redact);
   const ledger = usage && (await openLedger(usage, log, metrics));
@@ -92,7 +92,7 @@ async function listenAll(config: Config, { gate, admin, door }: Doors) {
   return { url, port, adminUrl, adminPort, providerUrl: behind?.url };
 }
 
-function openStore({ database, policy, organization }: Config, log: Log): Promise<Store> {
+function openStore({ database, policy, organization }: Config, log: Log, { policyChecked }: Metrics): Promise<Store> {
   return createStore({
     databasePath: database.engine === 'sqlite' ? database.path : database.address,
     maxStaleMs: policy.maxStaleMs,
@@ -100,6 +100,7 @@ function openStore({ database, policy, organization }: Config, log: Log): Promis
     organization,
     autoEnroll: organization?.autoEnroll ?? false,
     warn: (message, fields) => log.warn(fields, message),
+    checked: policyChecked,
   });
 }
 

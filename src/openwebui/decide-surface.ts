@@ -65,9 +65,10 @@ export function createSurfaceDecider(given: Omit<JudgingParts, 'recordOf'> & Rec
 const questionOf = ({ rules, mentions, modelRequired }: InvokesSurface) =>
   ({ kind: 'invocation', rules, mentions: mentions === true, mayBeEmpty: !modelRequired }) as const;
 
-const namedIn = ({ references, mentioned }: InvocationRecord): string[] => [
+const namedIn = ({ references, mentioned, written }: InvocationRecord): string[] => [
   ...references.models,
   ...mentioned.map(({ text }) => text),
+  ...written.places.keys(),
 ];
 
 /** A path under `/api` that no table lists: only the JSON that it carries is searched for models. */
@@ -101,7 +102,11 @@ async function decideSavedChat(judging: Judging, form: ChatForm) {
   const names = await judging.recordOf(judging.scope, { kind: 'save', form });
   // Most parts of a chat name nothing, and are saved also while policy cannot be read
   if (names.places.size === 0 && names.answers.length === 0 && names.timers.length === 0) return undefined;
-  return timed(judging, () => judgeSave(judging, names, id));
+  return timed(
+    judging,
+    () => judgeSave(judging, names, id),
+    () => names.places.keys(),
+  );
 }
 
 /**

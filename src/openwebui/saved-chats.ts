@@ -44,8 +44,8 @@ export function createJudging(parts: JudgingParts, scope: OpenWebUiScope, user: 
       return store.current();
     },
     all: (models: Iterable<ModelId>, names?: NameSpace) => judge.all(store.current(), user, models, names),
-    /** Awaited before stored names are judged: the policy may have changed while they were read. */
-    load: (names: Iterable<string>) => store.load(judge.needs(user, () => names)),
+    /** Awaited before stored names are judged, where there are any: the policy may have changed while they were read. */
+    load: (names: readonly string[]) => (names.length > 0 ? store.load(judge.needs(user, () => names)) : undefined),
     stored: (names: Iterable<string>) =>
       firstDenial(new Set(names), (name) => {
         const model = parseModelId(name);
@@ -66,7 +66,6 @@ type Forbidden = ReadonlyMap<string, readonly string[]>;
 /** Where it writes forbidden names again, runs wait for `scope.endSave`. @param chatId undefined for a new chat */
 export async function judgeSave(judging: Judging, names: ChatNames, chatId: string | undefined) {
   const { store, order, scope } = judging;
-  await judging.load(names.places.keys());
   const forbidden = new Map<string, readonly string[]>();
   let permit: Decision | undefined;
   for (const [name, places] of names.places) {

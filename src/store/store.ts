@@ -25,6 +25,8 @@ interface StoreOptions {
   readonly organization?: Organization | undefined;
   readonly autoEnroll: boolean;
   readonly warn: Warn;
+  /** On PostgreSQL: hears how long each check took, in milliseconds. */
+  readonly checked?: ((ms: number) => void) | undefined;
   /** How long a request waits for the database before the last good state has to do. */
   readonly deadlineMs?: number;
   readonly now?: () => number;
@@ -42,7 +44,7 @@ export type StoreFigures = ReturnType<Store['figures']>;
 type PolicySource = Pick<
   ThreadedFile,
   'goodAt' | 'problem' | 'failures' | 'errors' | 'writeErrors' | 'isFailingLong' | 'health' | 'close'
->;
+> & { readonly role?: PostgresSource['role'] };
 
 interface StoreParts {
   readonly isRemote: boolean;
@@ -103,13 +105,14 @@ class PolicyStore implements Questions {
     return this.#source.health();
   }
 
-  /** Counted since the store was made: failed reads by the database's code, waits for a lock among them. */
+  /** Counted since the store was made: failed reads by the database's code, waits for a lock among them. And what was reached. */
   figures() {
     const writeErrors = Object.entries(this.#source.writeErrors).map(([failed, count]) => {
       const [write = '', code = ''] = failed.split(' ');
       return { write, code, count };
     });
-    return { caches: this.#view.lookups(), errors: this.#source.errors, writeErrors };
+    const { role = 'file', errors } = this.#source;
+    return { caches: this.#view.lookups(), errors, writeErrors, role };
   }
 
   async close(): Promise<void> {

@@ -2,7 +2,16 @@
 import { Gauge, Registry, collectDefaultMetrics } from 'prom-client';
 import type { Decision } from '../policy/decision.ts';
 import type { StoreFigures, StoreHealth } from '../store/store.ts';
-import { LATENCY, UPSTREAM, createCounter, createHistogram, partsOf, readCounter, statusClass } from './figures.ts';
+import {
+  LATENCY,
+  UPSTREAM,
+  createCounter,
+  createHistogram,
+  gaugeText,
+  partsOf,
+  readCounter,
+  statusClass,
+} from './figures.ts';
 import { type BudgetFigures, budgetsText, createProviderMetrics, createUsageMetrics } from './provider-metrics.ts';
 
 interface MetricsOptions {
@@ -72,6 +81,7 @@ export function createMetrics(options: MetricsOptions) {
       figures.listEntries.add(kept, 'kept');
       figures.listEntries.add(removed, 'removed');
     },
+    policyChecked: (ms: number) => figures.checks.observe(ms / 1000),
     redis: {
       answered: (ms: number) => redis.answered.observe(ms / 1000),
       without: (how: string) => redis.without.add(1, how),
@@ -130,6 +140,17 @@ function createFigures(store: () => StoreFigures) {
       'decision_duration_seconds Duration of one decision, reads of the database included.',
       DECISION,
     ),
+    checks: createHistogram(
+      'policy_check_seconds One statement to PostgreSQL, which answers all decisions that have waited for it.',
+      LATENCY,
+    ),
+    role: {
+      text: () =>
+        gaugeText(
+          "database_role{role} 1 for what is read: SQLite's file, a primary of PostgreSQL, or no more than a standby, or none.",
+          [[1, store().role]],
+        ),
+    },
     added: createHistogram(
       'added_latency_seconds Latency added by the gate: from the arrival of a request until it is sent to the backend, and for filtering its answer.',
       LATENCY,
@@ -150,8 +171,9 @@ function createFigures(store: () => StoreFigures) {
           [misses, name, 'miss'] as const,
         ]),
     ),
-    errors: readCounter("database_errors_total{code} Reads of the database that failed, by SQLite's code.", () =>
-      [...store().errors].map(([code, count]) => [count, code]),
+    errors: readCounter(
+      'database_errors_total{code} Reads of the database that failed, by the code of SQLite or PostgreSQL.',
+      () => [...store().errors].map(([code, count]) => [count, code]),
     ),
     writeErrors: readCounter(
       "database_write_errors_total{write,code} Writes to the database that failed, by operation and SQLite's code.",

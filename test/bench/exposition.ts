@@ -16,7 +16,7 @@ export async function measureExposition(scale: Scale): Promise<Row[]> {
     mode: () => 'enforce',
     bypass: false,
     storeHealth: () => Promise.resolve({ readable: true, ageMs: 1, writeProblem: undefined }),
-    storeFigures: () => ({ caches: [], errors: new Map(), writeErrors: [] }),
+    storeFigures: () => ({ caches: [], errors: new Map(), writeErrors: [], role: 'file' as const }),
   });
   serveAllUsers(metrics);
   const times: number[] = [];

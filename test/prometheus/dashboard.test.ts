@@ -80,7 +80,7 @@ describe('the real gate', () => {
     const named = `${rules}${queries.map((query) => query.text).join()}`.matchAll(
       /\b(?:modelgate|nodejs|process)_\w+(?=\{)/g,
     );
-    const names = [...new Set([...named].map(([name]) => name.replace(/_bucket$/, '')))];
+    const names = [...new Set([...named].map(([name]) => name.replace(/_(?:bucket|count)$/, '')))];
     expect(names.length).toBeGreaterThan(20);
     expect(names.filter((name) => !served.has(name))).toEqual([]);
   });

@@ -41,6 +41,11 @@ export class KnownVersions {
   }
 }
 
+/** Reads as requests do, of nothing. */
+export const PROBE: readonly PointCall[] = (
+  ['accountOf', 'membershipsOf', 'isActive', 'patternsOf', 'preset', 'composites'] as const
+).map((name) => ({ name, key: '' }));
+
 const NAMES = Object.keys(PARTS) as PartName[];
 const isSettled = (name: PointRead): name is keyof typeof SETTLED => name in SETTLED;
 

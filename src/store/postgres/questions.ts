@@ -6,7 +6,8 @@ import type { PointCall } from '../queries.ts';
 import { type Attempt, type Questions, ROUNDS, begin, completing } from '../questions.ts';
 import type { Need } from '../foresight.ts';
 import type { CachedView } from '../store-view.ts';
-import type { PostgresSource, Reading } from './source.ts';
+import type { Reading } from './shared-check.ts';
+import type { PostgresSource } from './source.ts';
 
 export class CheckedQuestions implements Questions {
   readonly #source: PostgresSource;

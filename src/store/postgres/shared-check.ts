@@ -3,6 +3,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { PointCall, PointRead } from '../queries.ts';
 import { PostgresFailure } from './failure.ts';
 
+/** What one question has asked so far, and the check by which all of it was true. */
+export interface Reading {
+  readonly calls: PointCall[];
+  asOf: number;
+}
+
 /** What a check asks, each key once. */
 export type Asked = ReadonlyMap<PointRead, ReadonlySet<string>>;
 

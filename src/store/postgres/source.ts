@@ -11,13 +11,13 @@ import type { Warn } from '../file-thread.ts';
 import type { Organization } from '../initialize.ts';
 import type { PointCall, PointRead, Source } from '../queries.ts';
 import { NotLoaded } from '../store-view.ts';
-import { Checks, KnownVersions } from './check.ts';
+import { Checks, KnownVersions, PROBE } from './check.ts';
 import { createEnrolment } from './enrolment.ts';
 import { PostgresFailure } from './failure.ts';
 import { Initializer } from './initializer.ts';
 import { RenewedLane } from './renewed-lane.ts';
 import { type Layout, readLayout } from './layout.ts';
-import { type Asked, SharedCheck, YoungChecks, addTo } from './shared-check.ts';
+import { type Asked, type Reading, SharedCheck, YoungChecks, addTo } from './shared-check.ts';
 
 interface PostgresSourceOptions {
   readonly address: PostgresAddress;
@@ -29,14 +29,10 @@ interface PostgresSourceOptions {
   readonly deadlineMs: number;
   /** How old the check may be by which a question is answered: 0 for none that is older than the question. */
   readonly maxAgeMs: number;
+  /** Hears how long each check took, in milliseconds. */
+  readonly checked?: ((ms: number) => void) | undefined;
   readonly put: (call: PointCall, value: unknown) => void;
   readonly confirm: (call: PointCall) => boolean;
-}
-
-/** What one question has asked so far, and the check by which all of it was true. */
-export interface Reading {
-  readonly calls: PointCall[];
-  asOf: number;
 }
 
 export const CHECK_DEADLINE_MS = 250;
@@ -46,10 +42,6 @@ const SLOW_DEADLINE_MS = 3_000;
 const PROBE_EVERY_MS = 50;
 /** Tables and columns that come, or go, without an error. */
 const LAYOUT_EVERY_MS = 1_000;
-/** Reads as requests do, of nothing. */
-const PROBE: readonly PointCall[] = (
-  ['accountOf', 'membershipsOf', 'isActive', 'patternsOf', 'preset', 'composites'] as const
-).map((name) => ({ name, key: '' }));
 
 export class PostgresSource implements Source {
   readonly readings = new AsyncLocalStorage<Reading>();
@@ -70,6 +62,7 @@ export class PostgresSource implements Source {
   #isProbing = false;
   #isClosed = false;
   #isReported = false;
+  #code = '';
   #layout: Layout | undefined;
   #lookedAt = Number.NEGATIVE_INFINITY;
 
@@ -101,6 +94,12 @@ export class PostgresSource implements Source {
     const parts = { ...options, slow: this.slow, failed };
     this.#initializer = new Initializer(parts);
     this.#enrolment = createEnrolment(parts);
+  }
+
+  /** What was reached last: checks are asked of a primary alone. */
+  get role(): 'primary' | 'standby' | 'none' {
+    if (this.problem === undefined) return 'primary';
+    return this.#code === 'STANDBY' ? 'standby' : 'none';
   }
 
   /** While it can be read: now. */
@@ -191,6 +190,7 @@ export class PostgresSource implements Source {
     const { name, text, values, take } = prepared.checks.compose(asked);
     const startedAt = now();
     const { rows } = await connection.table(text, values, name);
+    this.#options.checked?.(now() - startedAt);
     this.status.generation++;
     this.#goodAt = startedAt;
     this.#young.add(this.status.generation, startedAt);
@@ -211,13 +211,17 @@ export class PostgresSource implements Source {
   #fail(error: unknown): void {
     if (this.#isClosed) return;
     if (!(error instanceof PostgresFailure) && !(error instanceof Unreadable)) throw error;
-    const code = error instanceof PostgresFailure ? error.code : error.name;
     this.failures++;
-    this.errors.set(code, (this.errors.get(code) ?? 0) + 1);
-    this.problem = `${code}: ${error.message}`;
+    this.#blame(error);
+    this.errors.set(this.#code, (this.errors.get(this.#code) ?? 0) + 1);
     if (!this.#isReported) this.#options.warn('the policy database cannot be read', { problem: this.problem });
     this.#isReported = true;
     if (!this.#isProbing) void this.#probeUntilGood();
+  }
+
+  #blame(error: PostgresFailure | Unreadable): void {
+    this.#code = error instanceof PostgresFailure ? error.code : error.name;
+    this.problem = `${this.#code}: ${error.message}`;
   }
 
   /** In the background, until it can be read again. */
@@ -228,8 +232,7 @@ export class PostgresSource implements Source {
       await sleep(PROBE_EVERY_MS, undefined, { ref: false });
       await this.#probe().catch((error: unknown) => {
         if (!(error instanceof PostgresFailure) && !(error instanceof Unreadable)) throw error;
-        if (!this.#isClosed)
-          this.problem = `${error instanceof PostgresFailure ? error.code : error.name}: ${error.message}`;
+        if (!this.#isClosed) this.#blame(error);
       });
     }
     this.#isProbing = false;

@@ -10,7 +10,7 @@ test('config/README.md explains every metric of the gate, and no other', async (
     mode: () => 'enforce',
     bypass: false,
     storeHealth: () => Promise.resolve({ readable: true, ageMs: 0, writeProblem: undefined }),
-    storeFigures: () => ({ caches: [], errors: new Map(), writeErrors: [] }),
+    storeFigures: () => ({ caches: [], errors: new Map(), writeErrors: [], role: 'file' as const }),
   });
   const { text } = await metrics.exposition();
   const exported = [...text.matchAll(/^# TYPE (modelgate_\w+) /gm)].map(([, name]) => name);

@@ -9,7 +9,7 @@ const options: Parameters<typeof createMetrics>[0] = {
   mode: () => 'enforce',
   bypass: false,
   storeHealth: () => Promise.resolve({ readable: true, ageMs: 1_500, writeProblem: undefined }),
-  storeFigures: () => ({ caches: [], errors: new Map(), writeErrors: [] }),
+  storeFigures: () => ({ caches: [], errors: new Map(), writeErrors: [], role: 'file' as const }),
 };
 
 /** @returns our own lines of the exposition, without comments */
@@ -133,6 +133,7 @@ describe('the metrics', () => {
     const metrics = createMetrics({
       ...options,
       storeFigures: () => ({
+        role: 'standby' as const,
         caches: [{ name: 'grants', hits: 7, misses: 2 }],
         errors: new Map([['SQLITE_BUSY', 3]]),
         writeErrors: [{ write: 'enrolment', code: 'SQLITE_FULL', count: 2 }],
@@ -142,6 +143,7 @@ describe('the metrics', () => {
     metrics.streams(1);
     metrics.streams(-1);
     metrics.requestAnswered(431);
+    metrics.policyChecked(0.3);
     const shown = await lines(metrics);
     expect(shown).toContain('modelgate_streams_open 1');
     expect(shown).toContain('modelgate_requests_in_flight 0');
@@ -149,6 +151,8 @@ describe('the metrics', () => {
     expect(shown).toContain('modelgate_cache_lookups_total{cache="grants",outcome="hit"} 7');
     expect(shown).toContain('modelgate_cache_lookups_total{cache="grants",outcome="miss"} 2');
     expect(shown).toContain('modelgate_database_errors_total{code="SQLITE_BUSY"} 3');
+    expect(shown).toContain('modelgate_database_role{role="standby"} 1');
+    expect(shown).toContain('modelgate_policy_check_seconds_bucket{le="0.0005"} 1');
     expect(shown).toContain('modelgate_database_write_errors_total{write="enrolment",code="SQLITE_FULL"} 2');
   });
 
