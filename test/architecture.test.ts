@@ -28,13 +28,14 @@ const TABLE: Record<string, Row> = {
       'provider-door',
       'limits',
       'openwebui',
+      'policy',
       'reading',
       'store',
       'telemetry',
       'transport',
       'usage',
     ],
-    types: ['config', 'errors.ts', 'policy'],
+    types: ['config', 'errors.ts'],
     packages: ['hono', '@hono/node-server'],
   },
   // the decision, and whom and what it is about: pure, no I/O, no clock, no framework
@@ -65,8 +66,8 @@ const TABLE: Record<string, Row> = {
     packages: [],
   },
   limits: {
-    values: ['errors.ts', 'transport'],
-    types: ['config', 'policy', 'stage.ts', 'telemetry', 'usage'],
+    values: ['errors.ts', 'policy', 'transport'],
+    types: ['config', 'stage.ts', 'telemetry', 'usage'],
     packages: ['hono', 'ioredis'],
   },
   // one exchange with the upstream: knows nothing of identity or policy

@@ -30,7 +30,7 @@ interface AuthorizeParts<Scope extends EnforcementScope> {
 }
 
 export function authorize<Scope extends EnforcementScope>(parts: AuthorizeParts<Scope>): Stage<Scope> {
-  const { store, identify, decide, foresee, refusal, audit, mode } = parts;
+  const { store, refusal, audit, mode } = parts;
 
   return function authorize(c, next) {
     const scope = c.get('scope');
@@ -41,7 +41,7 @@ export function authorize<Scope extends EnforcementScope>(parts: AuthorizeParts<
   };
 
   async function decideThen(scope: Scope, next: Next): ReturnType<Stage<Scope>> {
-    const deciding = Promise.resolve(store.patiently(() => attempt(scope))).catch((error: unknown) =>
+    const deciding = Promise.resolve(store.patiently(() => attempt(scope, parts))).catch((error: unknown) =>
       reported(scope, error),
     );
     const { admission } = scope;
@@ -61,27 +61,6 @@ export function authorize<Scope extends EnforcementScope>(parts: AuthorizeParts<
     }
   }
 
-  /**
-   * Who asks and what may run are one question where the names are known first: one check of the database answers both. It
-   * begins when the whole request is here, so that whatever was withdrawn before it was sent, or while it came, is in force.
-   */
-  async function attempt(scope: Scope): Promise<Decision | undefined> {
-    if (scope.isPrincipalCurrent) return decide(scope);
-    const need = await foresee?.(scope);
-    if (need === undefined) return identifiedAndDecided(scope);
-    const startedAt = performance.now();
-    try {
-      return await store.ask(() => identifiedAndDecided(scope), need);
-    } finally {
-      scope.decisionMs = performance.now() - startedAt;
-    }
-  }
-
-  async function identifiedAndDecided(scope: Scope): Promise<Decision | undefined> {
-    await identify(scope);
-    return decide(scope);
-  }
-
   /** Reporting refuses nothing that can still be sent on; what cannot be judged is reported as a denial. */
   function reported(scope: Scope, error: unknown): Deny {
     scope.endSave?.(true);
@@ -89,6 +68,29 @@ export function authorize<Scope extends EnforcementScope>(parts: AuthorizeParts<
     // A thread that was stopped has taken the body with it: nothing is left to be sent on
     if (error.code === 'body_too_complex' && scope.body === undefined) throw error;
     return deny('reference_unreadable');
+  }
+}
+
+/**
+ * Who asks and what may run are one question where the names are known first: one check of the database answers both. It
+ * begins when the whole request is here, so that whatever was withdrawn before it was sent, or while it came, is in force.
+ */
+async function attempt<Scope extends EnforcementScope>(
+  scope: Scope,
+  { store, identify, decide, foresee }: AuthorizeParts<Scope>,
+): Promise<Decision | undefined> {
+  if (scope.isPrincipalCurrent) return decide(scope);
+  const identifiedAndDecided = async () => {
+    await identify(scope);
+    return decide(scope);
+  };
+  const need = await foresee?.(scope);
+  if (need === undefined) return identifiedAndDecided();
+  const startedAt = performance.now();
+  try {
+    return await store.ask(identifiedAndDecided, need);
+  } finally {
+    scope.decisionMs = performance.now() - startedAt;
   }
 }
 

@@ -116,41 +116,20 @@ interface AllowancesParts {
 }
 
 function createAllowances(limits: LimitsConfig, parts: AllowancesParts): Allowances {
-  const { link, places, keyOf, now } = parts;
-  // of payers that were refused: until they have earned it, they are refused without asking
-  const { rates, buckets } = bucketsOf(limits, (name, rate) => new Debts(name, rate));
+  const { link, places, now } = parts;
+  const { rates, counted, refusal, charge, judged } = createCharges(limits, parts);
   const alone = createLonely(limits, parts);
   const most = limits.concurrentChats === 'off' ? undefined : limits.concurrentChats;
-  const counted = (charges: readonly Charge[]) => charges.filter(({ limit }) => buckets[limit] !== undefined);
-  function refusalKnown(charges: readonly Charge[], at: number) {
-    const known = judge(buckets, charges, (debts, { key }) => debts.owed(key, at));
-    return known?.admitted === false ? known : undefined;
-  }
-  const charge = (
-    charges: readonly Charge[],
-    more: { keys: readonly string[]; words: readonly (string | number)[] },
-  ) => {
-    const keys = charges.map(({ limit, key }) => keyOf(limit, key));
-    const words = charges.flatMap(({ limit, cost }) => wordsFor(buckets[limit], cost));
-    return link.ask((client) => run(client, CHARGE, [...keys, ...more.keys], [...words, ...more.words]));
-  };
-  function judged(charges: readonly Charge[], before: readonly unknown[], at: number) {
-    const standing = judge(buckets, charges, (_bucket, _charge, place) => Number(before[place]));
-    if (standing?.admitted === false) {
-      for (const [place, { limit, key }] of charges.entries()) buckets[limit]?.owe(key, Number(before[place]), at);
-    }
-    return standing;
-  }
-  async function takeShared(charges: readonly Charge[], at: number) {
-    const before = await charge(charges, { keys: [], words: [] });
+  async function takeShared(charges: readonly Charge[]) {
+    const at = now();
+    const before = await charge(charges);
     return Array.isArray(before) ? judged(charges, before, at) : alone.take(charges);
   }
   function take(all: readonly Charge[]) {
     const charges = counted(all);
     if (charges.length === 0) return undefined;
     if (link.absence !== undefined) return alone.take(charges);
-    const at = now();
-    return refusalKnown(charges, at) ?? takeShared(charges, at);
+    return refusal(charges) ?? takeShared(charges);
   }
   const startAlone = (user: string, wanted: number, charges: readonly Charge[]): Start =>
     startWith(places.occupyHere(user, wanted, alone.places()), () => alone.take(charges));
@@ -176,8 +155,40 @@ function createAllowances(limits: LimitsConfig, parts: AllowancesParts): Allowan
       const charges = counted(all);
       if (most === undefined || wanted < 1) return asStart(take(charges));
       if (link.absence !== undefined) return startAlone(user, wanted, charges);
-      const standing = refusalKnown(charges, now());
+      const standing = refusal(charges);
       return standing === undefined ? startShared(user, wanted, charges, most) : { standing };
+    },
+  };
+}
+
+interface More {
+  readonly keys: readonly string[];
+  readonly words: readonly (string | number)[];
+}
+
+function createCharges(limits: LimitsConfig, { link, keyOf, now }: AllowancesParts) {
+  // of payers that were refused: until they have earned it, they are refused without asking
+  const { rates, buckets } = bucketsOf(limits, (name, rate) => new Debts(name, rate));
+  return {
+    rates,
+    counted: (charges: readonly Charge[]) => charges.filter(({ limit }) => buckets[limit] !== undefined),
+    /** Of a payer who is known to owe too much. */
+    refusal(charges: readonly Charge[]) {
+      const at = now();
+      const known = judge(buckets, charges, (debts, { key }) => debts.owed(key, at));
+      return known?.admitted === false ? known : undefined;
+    },
+    charge(charges: readonly Charge[], more: More = { keys: [], words: [] }) {
+      const keys = charges.map(({ limit, key }) => keyOf(limit, key));
+      const words = charges.flatMap(({ limit, cost }) => wordsFor(buckets[limit], cost));
+      return link.ask((client) => run(client, CHARGE, [...keys, ...more.keys], [...words, ...more.words]));
+    },
+    /** @param before what Redis says that each owed @param at when it was asked */
+    judged(charges: readonly Charge[], before: readonly unknown[], at: number) {
+      const standing = judge(buckets, charges, (_bucket, _charge, place) => Number(before[place]));
+      if (standing?.admitted !== false) return standing;
+      for (const [place, { limit, key }] of charges.entries()) buckets[limit]?.owe(key, Number(before[place]), at);
+      return standing;
     },
   };
 }

@@ -21,12 +21,32 @@ interface CacheOptions<V> {
 type Staleness = Readonly<{ maxStaleMs: number; now: () => number; enrols?: boolean }>;
 type Configured = Readonly<{ organization?: Organization | undefined }>;
 
-const createEntries = <V>(maxSize: number, sizeOf: (value: V) => number) =>
+interface Entry<V> {
+  value: V;
+  epoch: number;
+  /** When it was read, or asked for while nothing had changed. */
+  confirmedAt: number;
+  isNew: boolean;
+}
+
+const createEntries = <V>(maxSize: number, sizeOf: (value: V) => number = one) =>
   // not `max`: it would take the memory of a full cache at once, and 60 ms of the start
-  new LRUCache<string, { value: V; epoch: number; confirmedAt: number; isNew: boolean }>({
+  new LRUCache<string, Entry<V>>({
     maxSize,
     sizeCalculation: ({ value }) => Math.min(sizeOf(value), maxSize),
   });
+
+/** Each check of PostgreSQL reads them anew: where all are of one size, a change costs less than another entry. */
+function keep<V>(
+  entries: ReturnType<typeof createEntries<V>>,
+  place: string,
+  entry: Entry<V>,
+  isOfOneSize: boolean,
+): void {
+  const known = isOfOneSize ? entries.peek(place) : undefined;
+  if (known === undefined) entries.set(place, entry);
+  else Object.assign(known, entry);
+}
 
 export type Caches = ReturnType<typeof createCaches>;
 
@@ -41,24 +61,18 @@ function createCache<N extends PointRead, V>(
   const ofSource = () => source.status.generation;
   const { epoch = ofSource } = source.isCurrent === undefined ? options : {};
   const counts = { hits: 0, misses: 0 };
-  const [entries, guesses] = [createEntries(maxSize, sizeOf ?? one), createEntries(maxSize, sizeOf ?? one)];
-  type Entry = ReturnType<typeof entries.get>;
-  const isFresh = (entry: Entry): entry is NonNullable<Entry> =>
-    entry !== undefined &&
-    (source.isCurrent === undefined ? entry.epoch === epoch(entry.value) : source.isCurrent(entry.epoch));
+  const [entries, guesses] = [createEntries(maxSize, sizeOf), createEntries(maxSize, sizeOf)];
+  const isTrue = ({ epoch: read, value }: Entry<V>) => source.isCurrent?.(read) ?? read === epoch(value);
+  const isFresh = (entry?: Entry<V>): entry is Entry<V> => entry !== undefined && isTrue(entry);
 
   function put(found: ReturnType<PointReads[N]>, key: string): V {
     const value = toValue(found, key);
     const isGuess = options.isGuessed === true && value === undefined;
     counts.misses += 1;
     const place = placeOf(key);
-    const kept = isGuess ? guesses : entries;
     if (isGuess) entries.delete(place);
     const entry = { value, epoch: epoch(value), confirmedAt: source.goodAt, isNew: true };
-    const known = sizeOf === undefined ? kept.peek(place) : undefined;
-    // each check of PostgreSQL reads them anew, and a change costs less than another entry
-    if (known === undefined) kept.set(place, entry);
-    else Object.assign(known, entry);
+    keep(isGuess ? guesses : entries, place, entry, sizeOf === undefined);
     return value;
   }
 
@@ -69,7 +83,6 @@ function createCache<N extends PointRead, V>(
     if (isFresh(fresh)) {
       if (fresh.isNew) fresh.isNew = fresh !== known;
       else counts.hits += 1;
-      // what is asked of a database that is far was confirmed when it was read
       if (source.isCurrent === undefined) fresh.confirmedAt = source.goodAt;
       return fresh.value;
     }

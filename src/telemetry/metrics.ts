@@ -2,16 +2,8 @@
 import { Gauge, Registry, collectDefaultMetrics } from 'prom-client';
 import type { Decision } from '../policy/decision.ts';
 import type { StoreFigures, StoreHealth } from '../store/store.ts';
-import {
-  LATENCY,
-  UPSTREAM,
-  createCounter,
-  createHistogram,
-  gaugeText,
-  partsOf,
-  readCounter,
-  statusClass,
-} from './figures.ts';
+import { LATENCY, UPSTREAM, createCounter, createHistogram, partsOf, statusClass } from './figures.ts';
+import { createStoreMetrics } from './store-metrics.ts';
 import { type BudgetFigures, budgetsText, createProviderMetrics, createUsageMetrics } from './provider-metrics.ts';
 
 interface MetricsOptions {
@@ -49,7 +41,8 @@ export function createMetrics(options: MetricsOptions) {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
   const gauges = createGauges(registry, options);
-  const figures = createFigures(options.storeFigures);
+  const figures = createFigures();
+  const stored = createStoreMetrics(options.storeFigures);
   const redis = createRedisFigures();
   const { figures: ofProviders, ...providers } = createProviderMetrics(options.mode);
   const { figures: ofUsage, ...usage } = createUsageMetrics();
@@ -81,7 +74,7 @@ export function createMetrics(options: MetricsOptions) {
       figures.listEntries.add(kept, 'kept');
       figures.listEntries.add(removed, 'removed');
     },
-    policyChecked: (ms: number) => figures.checks.observe(ms / 1000),
+    policyChecked: (ms: number) => stored.checks.observe(ms / 1000),
     redis: {
       answered: (ms: number) => redis.answered.observe(ms / 1000),
       without: (how: string) => redis.without.add(1, how),
@@ -94,12 +87,8 @@ export function createMetrics(options: MetricsOptions) {
     limited: (limit: string) => figures.limited.add(1, limit),
     exposition: async (): Promise<{ contentType: string; text: string }> => ({
       contentType: registry.contentType,
-      text: `${await registry.metrics()}${[
-        ...Object.values(figures),
-        ...Object.values(redis),
-        ...Object.values(ofProviders),
-        ...Object.values(ofUsage),
-      ]
+      text: `${await registry.metrics()}${[figures, stored, redis, ofProviders, ofUsage]
+        .flatMap((group) => Object.values<{ text(): string }>(group))
         .map((figure) => figure.text())
         .join('')}${budgetsText((await options.ledger?.()?.budgets()) ?? [])}`,
     }),
@@ -111,7 +100,7 @@ const MAX_ORGANIZATION_ROWS = 4_000;
 const MAX_GRANT_ROWS = 1_000;
 const DECISION = [0.000005, 0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.005, 0.01, 0.1];
 
-function createFigures(store: () => StoreFigures) {
+function createFigures() {
   return {
     requests: createCounter(
       'requests_total{surface,status,decision} Requests by what their endpoint does with models, status class and decision.',
@@ -140,17 +129,6 @@ function createFigures(store: () => StoreFigures) {
       'decision_duration_seconds Duration of one decision, reads of the database included.',
       DECISION,
     ),
-    checks: createHistogram(
-      'policy_check_seconds One statement to PostgreSQL, which answers all decisions that have waited for it.',
-      LATENCY,
-    ),
-    role: {
-      text: () =>
-        gaugeText(
-          "database_role{role} 1 for what is read: SQLite's file, a primary of PostgreSQL, or no more than a standby, or none.",
-          [[1, store().role]],
-        ),
-    },
     added: createHistogram(
       'added_latency_seconds Latency added by the gate: from the arrival of a request until it is sent to the backend, and for filtering its answer.',
       LATENCY,
@@ -162,22 +140,6 @@ function createFigures(store: () => StoreFigures) {
     upstream: createHistogram(
       'upstream_duration_seconds From the request sent to the backend to the end of its answer.',
       UPSTREAM,
-    ),
-    lookups: readCounter(
-      'cache_lookups_total{cache,outcome} Lookups in the caches of the database, by cache; outcome is hit or miss.',
-      () =>
-        store().caches.flatMap(({ name, hits, misses }) => [
-          [hits, name, 'hit'] as const,
-          [misses, name, 'miss'] as const,
-        ]),
-    ),
-    errors: readCounter(
-      'database_errors_total{code} Reads of the database that failed, by the code of SQLite or PostgreSQL.',
-      () => [...store().errors].map(([code, count]) => [count, code]),
-    ),
-    writeErrors: readCounter(
-      "database_write_errors_total{write,code} Writes to the database that failed, by operation and SQLite's code.",
-      () => store().writeErrors.map(({ write, code, count }) => [count, write, code]),
     ),
   };
 }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { LimitsConfig, RateLimit } from '../../../src/config/schema.ts';
-import type { RateName, Standing } from '../../../src/limits/headers.ts';
+import type { RateName } from '../../../src/limits/headers.ts';
 import { createMemoryAllowances } from '../../../src/limits/memory.ts';
 import { manualClock } from '../../support/process/clock.ts';
 
@@ -14,7 +14,7 @@ function keep(limits: Partial<LimitsConfig>) {
   return {
     clock,
     allowances,
-    take: (limit: RateName, key = 'ann', cost = 1) => allowances.take([{ limit, key, cost }]) as Standing | undefined,
+    take: (limit: RateName, key = 'ann', cost = 1) => allowances.take([{ limit, key, cost }]),
   };
 }
 
