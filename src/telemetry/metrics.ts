@@ -2,8 +2,16 @@
 import { Gauge, Registry, collectDefaultMetrics } from 'prom-client';
 import type { Decision } from '../policy/decision.ts';
 import type { StoreFigures, StoreHealth } from '../store/store.ts';
-import { LATENCY, UPSTREAM, createCounter, createHistogram, partsOf, statusClass } from './figures.ts';
-import { createStoreMetrics } from './store-metrics.ts';
+import {
+  LATENCY,
+  UPSTREAM,
+  createCounter,
+  createHistogram,
+  gaugeText,
+  partsOf,
+  readCounter,
+  statusClass,
+} from './figures.ts';
 import { type BudgetFigures, budgetsText, createProviderMetrics, createUsageMetrics } from './provider-metrics.ts';
 
 interface MetricsOptions {
@@ -42,7 +50,7 @@ export function createMetrics(options: MetricsOptions) {
   collectDefaultMetrics({ register: registry });
   const gauges = createGauges(registry, options);
   const figures = createFigures();
-  const stored = createStoreMetrics(options.storeFigures);
+  const stored = createStoreFigures(options.storeFigures);
   const redis = createRedisFigures();
   const { figures: ofProviders, ...providers } = createProviderMetrics(options.mode);
   const { figures: ofUsage, ...usage } = createUsageMetrics();
@@ -140,6 +148,39 @@ function createFigures() {
     upstream: createHistogram(
       'upstream_duration_seconds From the request sent to the backend to the end of its answer.',
       UPSTREAM,
+    ),
+  };
+}
+
+/** What the store counts, and how it reads. */
+function createStoreFigures(store: () => StoreFigures) {
+  return {
+    checks: createHistogram(
+      'policy_check_seconds One statement to PostgreSQL, which answers all decisions that have waited for it.',
+      LATENCY,
+    ),
+    role: {
+      text: () =>
+        gaugeText(
+          "database_role{role} 1 for what is read: SQLite's file, a primary of PostgreSQL, or no more than a standby, or none.",
+          [[1, store().role]],
+        ),
+    },
+    lookups: readCounter(
+      'cache_lookups_total{cache,outcome} Lookups in the caches of the database, by cache; outcome is hit or miss.',
+      () =>
+        store().caches.flatMap(({ name, hits, misses }) => [
+          [hits, name, 'hit'] as const,
+          [misses, name, 'miss'] as const,
+        ]),
+    ),
+    errors: readCounter(
+      'database_errors_total{code} Reads of the database that failed, by the code of SQLite or PostgreSQL.',
+      () => [...store().errors].map(([code, count]) => [count, code]),
+    ),
+    writeErrors: readCounter(
+      "database_write_errors_total{write,code} Writes to the database that failed, by operation and SQLite's code.",
+      () => store().writeErrors.map(({ write, code, count }) => [count, write, code]),
     ),
   };
 }
