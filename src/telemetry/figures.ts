@@ -54,6 +54,11 @@ export function gaugeText(series: string, values: Iterable<readonly [value: numb
   return figureText(name, 'gauge', help, rows.values());
 }
 
+/** A gauge that is kept elsewhere and read when it is shown. */
+export const readGauge = (series: string, read: () => Parameters<typeof gaugeText>[1]) => ({
+  text: () => gaugeText(series, read()),
+});
+
 /** A histogram that costs an addition. */
 export function createHistogram(series: string, bounds: readonly number[]) {
   const { name, help } = partsOf(series);

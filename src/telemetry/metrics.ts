@@ -7,9 +7,9 @@ import {
   UPSTREAM,
   createCounter,
   createHistogram,
-  gaugeText,
   partsOf,
   readCounter,
+  readGauge,
   statusClass,
 } from './figures.ts';
 import { type BudgetFigures, budgetsText, createProviderMetrics, createUsageMetrics } from './provider-metrics.ts';
@@ -159,13 +159,10 @@ function createStoreFigures(store: () => StoreFigures) {
       'policy_check_seconds One statement to PostgreSQL, which answers all decisions that have waited for it.',
       LATENCY,
     ),
-    role: {
-      text: () =>
-        gaugeText(
-          "database_role{role} 1 for what is read: SQLite's file, a primary of PostgreSQL, or no more than a standby, or none.",
-          [[1, store().role]],
-        ),
-    },
+    role: readGauge(
+      "database_role{role} 1 for what is read: SQLite's file, a primary of PostgreSQL, or no more than a standby, or none.",
+      () => [[1, store().role]],
+    ),
     lookups: readCounter(
       'cache_lookups_total{cache,outcome} Lookups in the caches of the database, by cache; outcome is hit or miss.',
       () =>
