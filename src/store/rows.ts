@@ -31,7 +31,8 @@ export function toMemberships(rows: readonly Row[], user: string): readonly Orga
   if (rows.length === 0) return undefined;
   // to a column of numbers, `7` and `07` are one id; a row whose organization is no text gives nothing, and is there
   const active = rows.filter(([id, found, isActive]) => typeof id === 'string' && isActive === 1 && found === user);
-  return [...new Set(active.map(([organization]) => toOrganizationId(organization as string)))];
+  const organizations = active.map(([organization]) => toOrganizationId(organization as string));
+  return organizations.length > 1 ? [...new Set(organizations)] : organizations;
 }
 
 /** @param row the base, the parameters and the owner */
