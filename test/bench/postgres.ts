@@ -16,6 +16,8 @@ interface Size {
 }
 
 const [GRANTS, AT_ONCE] = [50, 64];
+/** Who asks again and again, of all organizations; the gate has seen them before. */
+const ACTIVE = 10_000;
 const SIZES: Readonly<Record<Scale, readonly Size[]>> = {
   quick: [{ users: 10_000, organizations: 200 }],
   default: [{ users: 100_000, organizations: 1_000 }],
@@ -47,7 +49,7 @@ async function measureSize(server: PostgresServer, size: Size, ms: number): Prom
   const store = await createStore({ databasePath: addressOf(database.url), autoEnroll: false, warn: () => undefined });
   try {
     const cold = await coldDecisions(store, size);
-    await closedLoop(store, size, 1, 500);
+    await seeActive(store, size);
     const alone = await closedLoop(store, size, 1, ms);
     await closedLoop(store, size, AT_ONCE, 1_000);
     const together = await closedLoop(store, size, AT_ONCE, ms);
@@ -89,9 +91,25 @@ function coldDecisions(store: Store, { organizations }: Size): Promise<Loop> {
 
 type Loop = Awaited<ReturnType<typeof loop>>;
 
-function closedLoop(store: Store, { users }: Size, atOnce: number, ms: number): Promise<Loop> {
+/** @param number below `ACTIVE` */
+function activeUser({ users }: Size, number: number): number {
+  const every = users / ACTIVE;
+  return number * every + (number % every);
+}
+
+function seeActive(store: Store, size: Size): Promise<Loop> {
+  let next = 0;
+  return loop(
+    AT_ONCE,
+    () => next < ACTIVE,
+    () => decideFor(store, activeUser(size, next++), 0),
+  );
+}
+
+function closedLoop(store: Store, size: Size, atOnce: number, ms: number): Promise<Loop> {
   const startedAt = performance.now();
-  const one = () => decideFor(store, Math.floor(Math.random() * users), Math.floor(Math.random() * GRANTS));
+  const random = (below: number) => Math.floor(Math.random() * below);
+  const one = () => decideFor(store, activeUser(size, random(ACTIVE)), random(GRANTS));
   return loop(atOnce, () => performance.now() - startedAt < ms, one);
 }
 
