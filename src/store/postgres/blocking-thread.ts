@@ -1,21 +1,36 @@
 /** The thread in which `pg` runs for a command that waits; see `blocking.ts`. */
-import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
+import { type MessagePort, workerData } from 'node:worker_threads';
 import type { PostgresAddress } from '../../config/postgres-url.ts';
 import { failureCode } from '../database.ts';
-import type { BlockingAnswer, BlockingQuestion } from './blocking.ts';
+import type { BlockingAnswer, BlockingQuestion, Manners, Statement } from './blocking.ts';
 import { type PostgresConnection, connectPostgres } from './connect.ts';
 
-const { address, port, bell } = workerData as { address: PostgresAddress; port: MessagePort; bell: Int32Array };
+interface Start {
+  readonly address: PostgresAddress;
+  readonly manners: Manners;
+  readonly port: MessagePort;
+  readonly bell: Int32Array;
+}
 
-/** Commands have work of minutes; what they wait for is bounded by `lock_timeout`. */
-const LONGEST_MS = 3_600_000;
-const CONNECT_MS = 5_000;
+const { address, manners, port, bell } = workerData as Start;
+
+const ASK_WHO_MS = 5_000;
 /** After so long a statement that has no answer yet may be one that waits for a lock. */
 const ASK_WHO_AFTER_MS = 300;
 const BLOCKED = '55P03';
 
-const connect = (queryTimeoutMs: number): Promise<PostgresConnection> =>
-  connectPostgres(address, { connectTimeoutMs: CONNECT_MS, queryTimeoutMs, applicationName: 'modelgate command' });
+let connection: PostgresConnection | undefined;
+
+async function connect(): Promise<BlockingAnswer> {
+  void connection?.close();
+  connection = undefined;
+  try {
+    connection = await connectPostgres(address, manners);
+    return [];
+  } catch (error) {
+    return refusal(error);
+  }
+}
 
 const refusal = (error: unknown) => ({
   code: failureCode(error),
@@ -28,16 +43,20 @@ const asNumber = (value: unknown): unknown => (typeof value === 'boolean' ? Numb
 /** Behind a pooler it is another one in each transaction. */
 let pid: unknown;
 
-async function answer(connection: PostgresConnection, { text, values }: BlockingQuestion): Promise<BlockingAnswer> {
+async function answer(connection: PostgresConnection, statements: readonly Statement[]): Promise<BlockingAnswer> {
   let holders: Promise<string> | undefined;
-  const timer = setTimeout(() => {
-    holders = nameHolders();
-  }, ASK_WHO_AFTER_MS);
+  const timer = manners.pipeline ? undefined : setTimeout(() => void (holders = nameHolders()), ASK_WHO_AFTER_MS);
   try {
-    // without values several statements may stand in one text
-    const { columns, rows, count } = await connection.table(text, values.length === 0 ? undefined : values);
-    if (text.startsWith('BEGIN')) pid = (await connection.table('SELECT pg_backend_pid()')).rows[0]?.[0];
-    return { columns, count, rows: rows.map((row) => row.map(asNumber)) };
+    const sent = statements.map(({ text, values, name }) =>
+      // without values several statements may stand in one text
+      connection.table(text, values.length === 0 ? undefined : values, name),
+    );
+    // what is sent behind a statement that fails fails too, and for no reason of its own
+    await Promise.allSettled(sent);
+    const tables = await Promise.all(sent);
+    if (!manners.pipeline && statements[0]?.text.startsWith('BEGIN') === true)
+      pid = (await connection.table('SELECT pg_backend_pid()')).rows[0]?.[0];
+    return tables.map(({ rows, ...table }) => ({ ...table, rows: rows.map((row) => row.map(asNumber)) }));
   } catch (error) {
     const { code, message } = refusal(error);
     if (code !== BLOCKED) return { code, message };
@@ -51,7 +70,7 @@ async function answer(connection: PostgresConnection, { text, values }: Blocking
 /** Asked while the statement waits: afterwards nothing says any more what it waited for. */
 async function nameHolders(): Promise<string> {
   try {
-    const other = await connect(CONNECT_MS);
+    const other = await connectPostgres(address, { ...manners, queryTimeoutMs: ASK_WHO_MS });
     try {
       const { rows } = await other.table(
         `SELECT format('process %s (%s as %s, %s since %s s)', pid, coalesce(nullif(application_name, ''), 'no name'), usename,
@@ -68,17 +87,13 @@ async function nameHolders(): Promise<string> {
   }
 }
 
-try {
-  const connection = await connect(LONGEST_MS);
-  const settle = (found: BlockingAnswer): void => {
-    port.postMessage(found);
-    Atomics.store(bell, 0, 1);
-    Atomics.notify(bell, 0);
-  };
-  port.on('message', (question: BlockingQuestion) => void answer(connection, question).then(settle));
-  port.once('close', () => void connection.close());
-  parentPort?.postMessage(undefined);
-} catch (error) {
-  port.close();
-  parentPort?.postMessage(refusal(error));
-}
+const settle = (found: BlockingAnswer): void => {
+  port.postMessage(found);
+  Atomics.store(bell, 0, 1);
+  Atomics.notify(bell, 0);
+};
+port.on('message', (question: BlockingQuestion) => {
+  const answered = question === 'connect' || connection === undefined ? connect() : answer(connection, question);
+  void answered.then(settle);
+});
+port.once('close', () => void connection?.close());

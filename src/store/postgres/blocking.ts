@@ -1,8 +1,7 @@
 /**
- * PostgreSQL as commands use it: a statement is asked, and the command stands still until the answer is there, as with SQLite. `pg`
- * runs in a thread of its own. Nothing that serves requests may use it.
+ * PostgreSQL as commands and the thread of the ledger use it: a statement is asked, and the asker stands still until the answer is
+ * there, as with SQLite. `pg` runs in a thread of its own. Nothing that serves requests may use it.
  */
-import { once } from 'node:events';
 import { MessageChannel, Worker, receiveMessageOnPort } from 'node:worker_threads';
 import type { PostgresAddress } from '../../config/postgres-url.ts';
 import type { Connection } from '../connection.ts';
@@ -12,12 +11,34 @@ import { missingIn, toColumns } from './initialize.ts';
 import type { PostgresTable } from './lane.ts';
 import { COLUMNS, INDEXED, PRESENT, objectsIn } from './tables.ts';
 
-export interface BlockingQuestion {
+export interface Statement {
   readonly text: string;
   readonly values: readonly unknown[];
+  /** As of `PostgresConnection.query`. */
+  readonly name?: string;
 }
 
-export type BlockingAnswer = PostgresTable | { readonly code: string; readonly message: string };
+/** Statements that go together, or the wish for a new connection in the place of the one before. */
+export type BlockingQuestion = 'connect' | readonly Statement[];
+/** Of each statement; of the first that failed, why. */
+export type BlockingAnswer = readonly PostgresTable[] | { readonly code: string; readonly message: string };
+
+/** How the thread connects. */
+export interface Manners {
+  readonly applicationName: string;
+  readonly connectTimeoutMs: number;
+  readonly queryTimeoutMs: number;
+  /** Statements that go together are sent together. */
+  readonly pipeline: boolean;
+}
+
+/** Their work may take minutes; what they wait for is bounded by `lock_timeout`. */
+const OF_COMMANDS: Manners = {
+  applicationName: 'modelgate command',
+  connectTimeoutMs: 5_000,
+  queryTimeoutMs: 3_600_000,
+  pipeline: false,
+};
 
 type Ask = (text: string, values?: readonly unknown[]) => PostgresTable;
 
@@ -29,32 +50,65 @@ const PUBLIC = 'public';
 
 /** @throws PostgresFailure where it cannot be reached, or will not have us */
 export async function openBlocking(address: PostgresAddress): Promise<Connection> {
+  const { thread, ...line } = startThread(address, OF_COMMANDS);
+  line.send('connect');
+  await Atomics.waitAsync(line.bell, 0, 0).value;
+  thread.unref();
+  try {
+    line.receive();
+  } catch (error) {
+    line.close();
+    throw error;
+  }
+  const ask: Ask = (text, values = []) => only(line.ask([{ text, values }]));
+  return createConnection(ask, address.schema ?? PUBLIC, line.close);
+}
+
+/** @returns what asks the thread, and stands still until it answers; a first question must be `connect` */
+export function startThread(address: PostgresAddress, manners: Manners) {
   const { port1: port, port2 } = new MessageChannel();
   const bell = new Int32Array(new SharedArrayBuffer(4));
-  const workerData = { address, port: port2, bell };
+  const workerData = { address, manners, port: port2, bell };
   const thread = new Worker(new URL('blocking-thread.ts', import.meta.url), { workerData, transferList: [port2] });
-  // what the thread sends first is whether there is a connection
-  const [opened] = (await once(thread, 'message')) as [BlockingAnswer | undefined];
-  if (opened !== undefined && 'code' in opened) throw new PostgresFailure(opened.message, opened.code);
-  thread.unref();
-  const ask: Ask = (text, values = []) => {
+  const send = (question: BlockingQuestion): void => {
     Atomics.store(bell, 0, 0);
-    port.postMessage({ text, values } satisfies BlockingQuestion);
-    Atomics.wait(bell, 0, 0);
+    port.postMessage(question);
+  };
+  /** @throws PostgresFailure */
+  const receive = (): readonly PostgresTable[] => {
     const { message } = receiveMessageOnPort(port) as { message: BlockingAnswer };
     if ('code' in message) throw new PostgresFailure(message.message, message.code);
     return message;
   };
+  const ask = (question: BlockingQuestion): readonly PostgresTable[] => {
+    send(question);
+    Atomics.wait(bell, 0, 0);
+    return receive();
+  };
   // the thread ends its connection with the port
-  return createConnection(ask, address.schema ?? PUBLIC, () => port.close());
+  return { thread, bell, send, receive, ask, close: () => port.close() };
 }
 
-function createConnection(ask: Ask, schema: string, close: () => void): Connection {
+export const only = ([table]: readonly PostgresTable[]): PostgresTable => {
+  if (table === undefined) throw new TypeError('a statement without an answer');
+  return table;
+};
+
+/** What a statement that writes has done: it may be asked later than the statement. */
+type Write = (text: string, values: readonly unknown[]) => { readonly changes: number };
+
+/** @param write undefined where it needs no other way than what reads */
+export function createConnection(
+  ask: Ask,
+  schema: string = PUBLIC,
+  close: () => void,
+  write: Write = (text, values) => ({ changes: ask(text, values).count }),
+): Connection {
   let inTransaction = false;
   const catalogue = createCatalogue(ask, schema);
   const connection = {
     close,
-    prepare: (sql: string) => createStatement(ask, translate(sql, schema)),
+    prepare: (sql: string) => createStatement(ask, write, translate(sql, schema)),
     exec(sql: string) {
       catalogue.forget();
       ask(sql);
@@ -69,11 +123,12 @@ function createConnection(ask: Ask, schema: string, close: () => void): Connecti
   return connection as unknown as Connection;
 }
 
-function createStatement(ask: Ask, { text, names }: ReturnType<typeof translate>) {
+function createStatement(ask: Ask, write: Write, { text, names }: ReturnType<typeof translate>) {
   type Shape = (row: readonly unknown[], columns: readonly string[]) => unknown;
   let shape: Shape = (row, columns) => Object.fromEntries(columns.map((column, at) => [column, row[at]]));
   const placed = (given: readonly unknown[]): readonly unknown[] => {
-    const named = given.find((one) => typeof one === 'object' && one !== null) as Record<string, unknown> | undefined;
+    const isNamed = (one: unknown) => typeof one === 'object' && one !== null && !ArrayBuffer.isView(one);
+    const named = given.find(isNamed) as Record<string, unknown> | undefined;
     const plain = given.values();
     return names.map((name) => (name === undefined ? plain.next().value : named?.[name]));
   };
@@ -84,7 +139,7 @@ function createStatement(ask: Ask, { text, names }: ReturnType<typeof translate>
   const statement = {
     all,
     get: (...given: readonly unknown[]) => all(...given)[0],
-    run: (...given: readonly unknown[]) => ({ changes: ask(text, placed(given)).count }),
+    run: (...given: readonly unknown[]) => write(text, placed(given)),
     *iterate(...given: readonly unknown[]) {
       ask(`DECLARE every_row NO SCROLL CURSOR FOR ${text}`, placed(given));
       for (let isMore = true; isMore;) {

@@ -17,6 +17,8 @@ interface PostgresOptions {
   readonly queryTimeoutMs: number;
   /** As `pg_stat_activity` shows it. */
   readonly applicationName: string;
+  /** Statements are sent without waiting for the answers of those before. Default: no. */
+  readonly pipeline?: boolean;
 }
 
 /** `int8` comes as a number, `json` and `jsonb` as their text, all else as `pg` has it. */
@@ -90,8 +92,9 @@ async function open(place: Place, options: PostgresOptions, ssl: TlsOptions): Pr
     application_name: options.applicationName,
     connectionTimeoutMillis: options.connectTimeoutMs,
     ...{ keepAlive: true, keepAliveInitialDelayMillis: 10_000 },
+    pipeline: options.pipeline ?? false,
   });
-  const lane = createLane(client, place, options.queryTimeoutMs);
+  const lane = createLane(client, place, options);
   try {
     await client.connect();
     const found = await identify(lane);

@@ -27,7 +27,12 @@ const RULES: readonly (readonly [found: RegExp, instead: string])[] = [
     /\bdata -> \('\$\.' \|\| \?\) FROM config WHERE json_valid\(data, 2\)/g,
     "data #> string_to_array(?, '.') FROM config",
   ],
-  [/\bCROSS JOIN (\w+) ON\b/g, 'JOIN $1 ON'],
+  [/\bCROSS JOIN (\w+(?: \w)?) ON\b/g, 'JOIN $1 ON'],
+  // it chooses its indexes by itself, and gives a name without quotes in small letters
+  [/ INDEXED BY \w+/g, ''],
+  [/\bAS ([a-z]+[A-Z]\w*)/g, 'AS "$1"'],
+  // bytes are bytes
+  [/\bCAST\((\w+) AS BLOB\)/g, '$1'],
   [/\bINSERT OR IGNORE (.*)$/gs, 'INSERT $1 ON CONFLICT DO NOTHING'],
 ];
 

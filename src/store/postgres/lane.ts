@@ -1,4 +1,4 @@
-/** Statements on one connection, one after the other, each with its time. One that is late is the last. */
+/** Statements on one connection, in their order, each with its time. One that is late is the last. */
 import { connect as connectSocket } from 'node:net';
 import type pg from 'pg';
 import type { PostgresHost } from '../../config/postgres-url.ts';
@@ -32,8 +32,18 @@ interface Session {
   readonly secretKey: number;
 }
 
+interface LaneOptions {
+  readonly queryTimeoutMs: number;
+  /** Of the client: no statement waits for the one before. */
+  readonly pipeline?: boolean;
+}
+
 /** @param client that is not connected yet */
-export function createLane(client: pg.Client, place: Place, timeoutMs: number): Lane {
+export function createLane(
+  client: pg.Client,
+  place: Place,
+  { queryTimeoutMs: timeoutMs, pipeline }: LaneOptions,
+): Lane {
   const end = createEnd();
   let session: Session | undefined;
   let last: Promise<unknown> = Promise.resolve();
@@ -65,12 +75,12 @@ export function createLane(client: pg.Client, place: Place, timeoutMs: number): 
       clock.stop();
     }
   };
-  const send = (statement: Statement): Promise<PostgresTable> => {
+  const inTurn = (statement: Statement): Promise<PostgresTable> => {
     const turn = last.then(() => run(statement));
     last = turn.catch(() => undefined);
     return turn;
   };
-  return { send, announcedPid: () => session?.processID, onEnd: end.listen, destroy };
+  return { send: pipeline === true ? run : inTurn, announcedPid: () => session?.processID, onEnd: end.listen, destroy };
 }
 
 /** Comes once, and calls each listener once. */
