@@ -96,7 +96,7 @@ const TABLE: Record<string, Row> = {
     packages: ['hono', '@hono/node-server', 'lru-cache'],
   },
   // what calls have used, what it costs, and how much is left: knows no HTTP
-  usage: { values: ['errors.ts', 'policy', 'references', 'store'], types: ['transport'], packages: [] },
+  usage: { values: ['errors.ts', 'policy', 'references', 'store'], types: ['config', 'transport'], packages: [] },
   // one operation on the backend's file; these four know no terminal
   'backend-file': {
     values: ['nearest.ts', 'references', 'store', 'transport'],

@@ -1,7 +1,6 @@
 /** Which database a command works on: that of the settings, or the file of `--database`. */
 import { resolve } from 'node:path';
-import { type DatabaseConfig, shownDatabase } from '../config/database.ts';
-import { type Terminal, misused } from './terminal.ts';
+import type { Terminal } from './terminal.ts';
 
 /** @param database of `--database`: the file itself, in place of `DATABASE_URL` */
 export const environmentWith = (
@@ -17,9 +16,3 @@ const NO_PARTS = {
   ...{ DATABASE_TYPE: undefined, DATABASE_SCHEMA: undefined, MODELGATE_POLICY_MAX_AGE: undefined },
   DATABASE_ENABLE_IAM_TOKEN_AUTH: undefined,
 };
-
-/** @returns the path of the backend's SQLite file @throws CommandFailure where its database is another */
-export function requireFile(database: DatabaseConfig): string {
-  if (database.engine === 'sqlite') return database.path;
-  throw misused(`The backend's database is ${shownDatabase(database)}: modelgate does not do this on PostgreSQL yet.`);
-}

@@ -1,13 +1,31 @@
-/** `usage.db`, opened for one command, with short attempts to get its lock. */
+/** The ledger, opened for one command, with short attempts to get its lock. */
 import { existsSync, statSync } from 'node:fs';
 import { OperationFailure, toFailure, unchanged } from '../backend-file/failure.ts';
 import { type Operation, ATTEMPT_MS, closing, committing, recovering, waiting } from '../backend-file/transaction.ts';
-import { type FileConnection, failureCode, noteCompanions, openForReading, openForWriting } from '../store/database.ts';
-import { openUsageFile } from '../usage/schema.ts';
+import {
+  type Connection,
+  type FileConnection,
+  failureCode,
+  noteCompanions,
+  openForReading,
+  openForWriting,
+} from '../store/database.ts';
+import { openBlocking } from '../store/postgres/blocking.ts';
+import { PostgresFailure } from '../store/postgres/failure.ts';
+import { lockOf } from '../usage/postgres-ledger.ts';
+import { remedyFor } from '../usage/remedy.ts';
+import { hasLedger, makeLedgerTables, openUsageFile } from '../usage/schema.ts';
 
 /** Reads in one transaction. @throws OperationFailure where there is no ledger, or it cannot be read */
-export async function readingLedger<T>(ledger: Operation, read: (connection: FileConnection) => T): Promise<T> {
-  const { path } = ledger;
+export async function readingLedger<T>(ledger: Operation, read: (connection: Connection) => T): Promise<T> {
+  const { path, postgres, patience } = ledger;
+  if (postgres !== undefined) {
+    return await onLedger(ledger, async () => {
+      using connection = closing(await openBlocking(postgres));
+      if (!hasLedger(connection)) throw absent(path, '');
+      return await committing(connection, 'deferred', patience.signal, () => read(connection));
+    });
+  }
   using cleanup = new DisposableStack();
   cleanup.defer(noteCompanions(path));
   return await onLedger(ledger, () => {
@@ -26,10 +44,21 @@ export async function readingLedger<T>(ledger: Operation, read: (connection: Fil
  */
 export function changingLedger<T>(
   ledger: Operation,
-  change: (connection: FileConnection) => T | Promise<T>,
+  change: (connection: Connection) => T | Promise<T>,
   { mayBeNew = false }: { readonly mayBeNew?: boolean } = {},
 ): Promise<T> {
-  const { path, patience } = ledger;
+  const { path, postgres, patience } = ledger;
+  if (postgres !== undefined) {
+    return onLedger(ledger, async () => {
+      using connection = closing(await openBlocking(postgres));
+      if (mayBeNew) makeLedgerTables(connection);
+      else if (!hasLedger(connection)) throw absent(path, '');
+      return await committing(connection, 'immediate', patience.signal, () => {
+        connection.exec(lockOf(connection.postgres?.name ?? ''));
+        return change(connection);
+      });
+    });
+  }
   return onLedger(ledger, async () => {
     const isNew = (statSync(path, { throwIfNoEntry: false })?.size ?? 0) === 0;
     if (isNew && !mayBeNew) throw absent(path);
@@ -54,10 +83,12 @@ export async function ifReadable<T>(read: () => Promise<T>): Promise<T | { reado
   }
 }
 
-async function onLedger<T>({ path, patience }: Operation, attempt: () => T | Promise<T>): Promise<T> {
+async function onLedger<T>({ path, postgres, patience }: Operation, attempt: () => T | Promise<T>): Promise<T> {
   try {
     return await waiting(path, patience, attempt);
   } catch (error) {
+    if (error instanceof PostgresFailure && error.code === '42501')
+      throw unchanged(error.message, remedyFor(error.code, postgres), { cause: error, code: 'not_permitted' });
     if (failureCode(error) === 'SQLITE_NOTADB') throw noLedger(path);
     const lacks = error instanceof Error && /^no such (?:table|column): \w+$/.exec(error.message)?.[0];
     throw lacks ? otherVersion(path, lacks) : toFailure(error, path);
@@ -66,8 +97,8 @@ async function onLedger<T>({ path, patience }: Operation, attempt: () => T | Pro
 
 const NAME_IT = 'Name the usage.db of modelgate with --usage-database.';
 
-const absent = (path: string) =>
-  unchanged(`There is no ledger at ${path}. The gate makes it when it starts with a provider door.`, NAME_IT, {
+const absent = (path: string, remedy = NAME_IT) =>
+  unchanged(`There is no ledger at ${path}. The gate makes it when it starts with a provider door.`, remedy, {
     code: 'no_such_file',
   });
 

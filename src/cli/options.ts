@@ -174,12 +174,14 @@ const patienceOf = (terminal: Terminal, longestMs: number): Operation['patience'
 /** What every command on the ledger begins with. @throws CommandFailure with exit code 2 where no file is named, or as `requireConfig` */
 export function configureUsage({ usageDatabase, database, config: file, wait }: UsageOptions, terminal: Terminal) {
   const [given, { directory }] = [environmentWith(terminal, database), terminal];
-  const path = usageDatabase === undefined ? undefined : resolve(directory, usageDatabase);
-  const environment = path === undefined ? given : { ...given, MODELGATE_USAGE_DATABASE: path };
+  const named = usageDatabase === undefined ? undefined : resolve(directory, usageDatabase);
+  const environment = named === undefined ? given : { ...given, MODELGATE_USAGE_DATABASE: named };
   const parsed = loadUsageConfig({ environment, directory, file });
   if (parsed.issues?.every(({ found }) => found === 'nothing') === true) throw misused(WHICH_LEDGER);
   const { config } = accept(parsed, { database, usageDatabase });
-  return { config, ledger: { path: config.usage.path, patience: patienceOf(terminal, wait) }, terminal };
+  const { path, postgres } = config.usage;
+  const ledger: Operation = { path, postgres, patience: patienceOf(terminal, wait) };
+  return { config, ledger, terminal };
 }
 
 export const NO_LEDGER = new Option(
@@ -226,7 +228,7 @@ export const lateCommand = kindOf(onDatabase, (_, terminal) => terminal);
 /** Works on the database. @throws CommandFailure as `configureOperation` */
 export const databaseCommand = kindOf(onDatabase, configureOperation);
 
-/** Works on `usage.db`, without the backend's database. @throws CommandFailure as `configureUsage` */
+/** Works on the ledger, without the backend's database. @throws CommandFailure as `configureUsage` */
 export const usageCommand = kindOf(onUsage, configureUsage);
 
 /** Works on one organization. @throws CommandFailure as `configureOperation` and `chooseOrganization` */

@@ -2,7 +2,7 @@
 import { join, resolve } from 'node:path';
 import { parseDatabaseUrl } from './database-settings.ts';
 import { type ConfigIssue, quote } from './issue.ts';
-import type { PostgresAddress, PostgresTls } from './postgres-url.ts';
+import type { PostgresAddress } from './postgres-url.ts';
 import type { RawSettings, SettingName, Values } from './settings.ts';
 
 export type DatabaseConfig =
@@ -41,14 +41,18 @@ function toConfig(
   directory: string,
 ): DatabaseConfig {
   if (named.engine === 'sqlite') return { engine: 'sqlite', path: resolve(directory, named.path) };
-  const { address } = named;
+  const address = withPaths(named.address, directory);
+  return { engine: 'postgresql', address: { ...address, schema: values.DATABASE_SCHEMA ?? address.schema } };
+}
+
+/** @returns the address, with absolute paths in it */
+export function withPaths(address: PostgresAddress, directory: string): PostgresAddress {
   const { rootCertificate: root, ...files } = address.tls;
   const isFile = root !== undefined && root !== 'system';
   const paths = Object.entries({ ...files, ...(isFile && { rootCertificate: root }) })
     .filter(([name]) => name !== 'mode')
     .map(([name, path]) => [name, resolve(directory, path)] as const);
-  const tls: PostgresTls = { ...address.tls, ...Object.fromEntries(paths) };
-  return { engine: 'postgresql', address: { ...address, schema: values.DATABASE_SCHEMA ?? address.schema, tls } };
+  return { ...address, tls: { ...address.tls, ...Object.fromEntries(paths) } };
 }
 
 function ofUrl(settings: RawSettings, { DATABASE_URL: url, DATA_DIR: folder }: Partial<Values>): Named {
@@ -67,6 +71,13 @@ function ofParts(settings: RawSettings): Named {
   const credential = `${text('DATABASE_USER')}${password === '' ? '' : `:${password}`}`;
   const place = `${text('DATABASE_HOST')}:${text('DATABASE_PORT')}/${text('DATABASE_NAME')}`;
   return parseDatabaseUrl(`${text('DATABASE_TYPE')}://${credential}@${place}`);
+}
+
+/** @returns the mistake of a URL with a password that stands in a file */
+export function passwordInFile(settings: RawSettings, setting: SettingName, { password }: PostgresAddress) {
+  const { source } = settings.get(setting) ?? {};
+  if (password === undefined || source === undefined || source === 'environment') return undefined;
+  return { setting, source, found: 'a URL with a password in the file', expected: 'the URL in the environment' };
 }
 
 type Check = (settings: RawSettings, values: Partial<Values>, named: Named) => ConfigIssue | undefined;
@@ -105,11 +116,8 @@ const CHECKS: readonly Check[] = [
         }
       : undefined,
   (settings, _values, named) => {
-    const { source } = settings.get('DATABASE_URL') ?? {};
-    const isHere = typeof named === 'object' && named.engine === 'postgresql' && named.address.password !== undefined;
-    if (!isHere || source === undefined || source === 'environment' || isOverridden(settings)) return undefined;
-    const expected = 'the URL in the environment';
-    return { setting: 'DATABASE_URL', source, found: 'a URL with a password in the file', expected };
+    const isUrl = typeof named === 'object' && named.engine === 'postgresql' && !isOverridden(settings);
+    return isUrl ? passwordInFile(settings, 'DATABASE_URL', named.address) : undefined;
   },
   ...(['DATABASE_SCHEMA', 'MODELGATE_POLICY_MAX_AGE'] as const).map((setting): Check => (settings, values, named) => {
     const { source } = settings.get(setting) ?? {};

@@ -15,8 +15,8 @@ import {
 } from './parse.ts';
 import type { PostgresTls } from './postgres-url.ts';
 import type { Config, Loaded, StoreConfig } from './schema.ts';
-import { type Values, SETTING_NAMES, describeSetting } from './settings.ts';
-import { settingOfPath } from './usage.ts';
+import { type SettingName, type Values, SETTING_NAMES, describeSetting } from './settings.ts';
+import { type LedgerConfig, settingOfPath } from './usage.ts';
 
 type ConfigSources = Pick<RawConfig, 'environment' | 'directory'> & {
   /** `--config`; wins over `MODELGATE_CONFIG`. */
@@ -31,7 +31,7 @@ export const loadStoreConfig = (sources: ConfigSources) => loadWith(sources, par
 
 /** As `loadConfig`, for commands on the ledger: where it is and how it counts; all else may be missing. */
 export const loadUsageConfig = (sources: ConfigSources) =>
-  loadWith(sources, parseLedgerConfig, ({ config, values }) => ledgerIssues(config.usage.path, values));
+  loadWith(sources, parseLedgerConfig, ({ config, values }) => ledgerIssues(config.usage, values));
 
 /** As `loadUsageConfig`, for whoever looks whether there is a ledger: nothing needs to be there. */
 export const findUsageConfig = (sources: ConfigSources) => loadWith(sources, parseLedgerConfig, () => []);
@@ -124,7 +124,7 @@ function readSecret(path: string): string {
 /** The file itself may come later, when the backend has started; its directory is a volume that is there or not. */
 function databaseIssues({ config, values }: Loaded<StoreConfig>): ConfigIssue[] {
   const { database } = config;
-  if (database.engine === 'postgresql') return certificateIssues(database.address.tls);
+  if (database.engine === 'postgresql') return certificateIssues('DATABASE_URL', database.address.tls);
   const { path } = database;
   const setting = values.DATABASE_URL === undefined ? 'DATA_DIR' : 'DATABASE_URL';
   const issue = (found: string, expected: string) => {
@@ -141,7 +141,7 @@ function databaseIssues({ config, values }: Loaded<StoreConfig>): ConfigIssue[] 
 }
 
 /** Of libpq's parameters in the URL; the backend may have its files elsewhere. */
-function certificateIssues(tls: PostgresTls): ConfigIssue[] {
+function certificateIssues(setting: SettingName, tls: PostgresTls): ConfigIssue[] {
   const { rootCertificate: root, certificate, key, revoked } = tls;
   const files = {
     sslrootcert: root === 'system' ? undefined : root,
@@ -156,20 +156,19 @@ function certificateIssues(tls: PostgresTls): ConfigIssue[] {
       return [];
     } catch (error) {
       const found = `${parameter}=${path}, which ${reasonOf(error)}`;
-      return [
-        { setting: 'DATABASE_URL', found, expected: 'a readable file in PEM, at the same path as in the backend' },
-      ];
+      return [{ setting, found, expected: 'a readable file in PEM, at the same path as in the backend' }];
     }
   });
 }
 
 function fileIssues(loaded: Loaded<Config>): readonly ConfigIssue[] {
   const issues = databaseIssues(loaded);
-  const { path } = loaded.config.usage ?? {};
+  const { usage } = loaded.config;
   // in the backend's folder by default, which is one mistake where it is missing
-  if (issues.length > 0 || path === undefined) return issues;
-  const ofFolder = ledgerIssues(path, loaded.values);
-  return ofFolder.length > 0 ? ofFolder : contentIssues(path, loaded.values);
+  if (issues.length > 0 || usage === undefined) return issues;
+  const ofFolder = ledgerIssues(usage, loaded.values);
+  if (ofFolder.length > 0 || usage.postgres !== undefined) return ofFolder;
+  return contentIssues(usage.path, loaded.values);
 }
 
 const SQLITE = 'SQLite format 3\0';
@@ -200,8 +199,10 @@ function whatIsNoDatabase(path: string): string | undefined {
 }
 
 /** Its folder is made when it is first needed. The one around that is a volume, which is there or not. */
-function ledgerIssues(path: string, values: Values): ConfigIssue[] {
+function ledgerIssues({ path, postgres }: LedgerConfig['usage'], values: Values): ConfigIssue[] {
   const setting = settingOfPath(values);
+  if (postgres !== undefined)
+    return typeof values.MODELGATE_USAGE_DATABASE === 'object' ? certificateIssues(setting, postgres.tls) : [];
   const { expected, example } = describeSetting(setting);
   const issue = (subject: string, found: string) => [
     { setting, found: `${JSON.stringify(subject)}, ${found}`, expected, example: `${setting}=${example}` },

@@ -1,7 +1,8 @@
 /** Where the ledger is, how it counts, and the secret of the keys of organizations. */
 import { dirname, resolve } from 'node:path';
-import type { DatabaseConfig } from './database.ts';
+import { type DatabaseConfig, passwordInFile, withPaths } from './database.ts';
 import type { ConfigIssue } from './issue.ts';
+import type { PostgresAddress } from './postgres-url.ts';
 import { providerUrls, withoutEffect } from './provider.ts';
 import { type RawSettings, type SettingName, type Values, SETTING_NAMES, describeSetting } from './settings.ts';
 import { SHORTEST_KEYS_SECRET, USAGE_SETTINGS } from './usage-settings.ts';
@@ -15,10 +16,15 @@ interface Sources {
 /** What a gate with a provider door, and commands on the ledger, know of it. */
 export type LedgerConfig = ReturnType<typeof toLedgerConfig>;
 
-const toLedgerConfig = (values: Values, path: string, keysSecret: string | undefined, hosts: readonly string[]) => ({
+interface Place {
+  /** Absolute; neither the file nor its folder need exist yet. On PostgreSQL its URL without password. */
+  readonly path: string;
+  readonly postgres?: PostgresAddress;
+}
+
+const toLedgerConfig = (values: Values, place: Place, keysSecret: string | undefined, hosts: readonly string[]) => ({
   usage: {
-    /** Absolute. Neither the file nor its folder need exist yet. */
-    path,
+    ...place,
     keepMs: values.MODELGATE_USAGE_KEEP,
     whenDown: values.MODELGATE_USAGE_WHEN_DOWN,
     timeZone: values.MODELGATE_TIME_ZONE,
@@ -38,16 +44,18 @@ export function readLedger(
   database: DatabaseConfig | undefined,
   sources: Sources,
 ) {
-  const backends = database?.engine === 'sqlite' ? database.path : undefined;
-  const path = usagePath(values, backends, sources.directory);
+  const { MODELGATE_USAGE_DATABASE: named } = values;
+  const place = placeOf(values, database, sources.directory);
   const secret = readKeysSecret(settings, values, sources);
   const issues: ConfigIssue[] = typeof secret === 'object' ? [secret] : [];
-  if (path !== undefined && path === backends) {
-    issues.push(issueOf(settingOfPath(values), `${JSON.stringify(path)}, which is the backend's own file`));
+  if (database?.engine === 'sqlite' && place?.path === database.path) {
+    issues.push(issueOf(settingOfPath(values), `${JSON.stringify(place.path)}, which is the backend's own file`));
   }
+  if (typeof named === 'object')
+    issues.push(...[passwordInFile(settings, 'MODELGATE_USAGE_DATABASE', named)].filter((one) => one !== undefined));
   const hosts = [...new Set(providerUrls(settings, values)?.map(({ host }) => host))];
   const toConfig = (whole: Values) =>
-    path === undefined || typeof secret === 'object' ? undefined : toLedgerConfig(whole, path, secret, hosts);
+    place === undefined || typeof secret === 'object' ? undefined : toLedgerConfig(whole, place, secret, hosts);
   return { toConfig, issues };
 }
 
@@ -68,16 +76,20 @@ export const settingOfPath = ({ MODELGATE_USAGE_DATABASE: file }: Partial<Values
   file === undefined ? 'MODELGATE_STATE_DIR' : 'MODELGATE_USAGE_DATABASE';
 
 /** Beside the backend's database is a volume, in every container that keeps its data; so is its folder for all else. */
-function usagePath(
-  { MODELGATE_USAGE_DATABASE: file, MODELGATE_STATE_DIR: folder, DATA_DIR: data }: Partial<Values>,
-  database: string | undefined,
+function placeOf(
+  { MODELGATE_USAGE_DATABASE: named, MODELGATE_STATE_DIR: folder, DATA_DIR: data }: Partial<Values>,
+  database: DatabaseConfig | undefined,
   directory: string,
-): string | undefined {
-  if (file !== undefined) return resolve(directory, file);
-  if (folder !== undefined) return resolve(directory, folder, 'usage.db');
-  const beside = database === undefined ? data : dirname(database);
-  return beside === undefined ? undefined : resolve(directory, beside, 'modelgate', 'usage.db');
+): Place | undefined {
+  if (typeof named === 'object') return onPostgres(withPaths(named, directory));
+  if (named !== undefined) return { path: resolve(directory, named) };
+  if (folder !== undefined) return { path: resolve(directory, folder, 'usage.db') };
+  if (database?.engine === 'postgresql') return onPostgres(database.address);
+  const beside = database === undefined ? data : dirname(database.path);
+  return beside === undefined ? undefined : { path: resolve(directory, beside, 'modelgate', 'usage.db') };
 }
+
+const onPostgres = (postgres: PostgresAddress): Place => ({ path: postgres.shown, postgres });
 
 function readKeysSecret(
   settings: RawSettings,

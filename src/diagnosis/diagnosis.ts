@@ -1,7 +1,7 @@
 /** Everything that `doctor` looks at, in the order in which one thing explains the next. A check that cannot be done is a finding. */
 import { OperationFailure, explainFailure, unchanged } from '../backend-file/failure.ts';
 import { lockHolders } from '../backend-file/processes.ts';
-import { type Operation, ATTEMPT_MS, waiting } from '../backend-file/transaction.ts';
+import { type Operation, ATTEMPT_MS, reading, waiting } from '../backend-file/transaction.ts';
 import type { RedisConfig } from '../config/redis.ts';
 import { readBackendRelease } from '../store/backend-releases.ts';
 import {
@@ -65,7 +65,15 @@ export async function diagnose(options: Diagnosis): Promise<readonly Finding[]> 
   findings.push(...(await lookAround(options)));
   if (operation.postgres !== undefined) {
     onProgress('asking PostgreSQL', 0, 1);
-    return [...findings, ...(await checkPostgres(operation.postgres))];
+    findings.push(...(await checkPostgres(operation.postgres)));
+    const { providerDoor, ledger } = options;
+    if (providerDoor === undefined || ledger === undefined) return findings;
+    const prices = () =>
+      reading(operation, 'organizations', (connection, schema) =>
+        checkPrices(connection, schema, providerDoor, ledger),
+      );
+    await createRunner(operation, findings)('prices', prices);
+    return findings;
   }
   const file = checkDatabaseFile(operation.path);
   if (file.some(isUnusable)) return [...findings, ...file];
@@ -76,7 +84,7 @@ export async function diagnose(options: Diagnosis): Promise<readonly Finding[]> 
 /** What the provider door needs beside the backend's file. */
 async function lookAround(options: Diagnosis): Promise<readonly Finding[]> {
   const { providerDoor, ledger, operation, quick, onProgress } = options;
-  const growth = ledger === undefined ? [] : checkLedger(ledger.path);
+  const growth = ledger === undefined ? [] : await checkLedger(ledger);
   if (providerDoor === undefined || quick) return findingsOf({ ledger: growth });
   onProgress('asking the providers', 0, 1);
   const clocks = await checkProviderClocks(providerDoor.providers, operation.patience.signal);

@@ -3,14 +3,19 @@ import { existsSync, statfsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { asSize } from '../backend-file/text.ts';
 import { ATTEMPT_MS, closing } from '../backend-file/transaction.ts';
+import type { PostgresAddress } from '../config/postgres-url.ts';
 import {
-  type FileConnection,
+  type Connection,
   describeFailure,
   failureCode,
+  isFile,
   noteCompanions,
   openForReading,
 } from '../store/database.ts';
+import { openBlocking } from '../store/postgres/blocking.ts';
+import { PostgresFailure } from '../store/postgres/failure.ts';
 import { isLost, remedyFor } from '../usage/remedy.ts';
+import { hasLedger } from '../usage/schema.ts';
 import { firstIdOf } from '../usage/statements.ts';
 import { type Verdict, ok, problem, unknown, warning } from './finding.ts';
 
@@ -22,17 +27,39 @@ const LEAST_FREE = 0.05;
 const LEAST_DAYS = 30;
 const LEAST_ROWS = 1_000;
 
-/** @param path of `usage.db`. Whether it can be written is seen with the settings */
-export function checkLedger(path: string): readonly Verdict[] {
-  if (!existsSync(path)) return [ok(`There is no ${path} yet: the gate makes it.`)];
-  return onLedger(path, (ledger) => {
-    const growth = growthOf(ledger);
-    return [describeGrowth(path, growth), ...checkRoom(dirname(path), growth.bytesADay)];
-  });
+/** Where the ledger is, as `LedgerConfig` has it. */
+export interface LedgerPlace {
+  readonly path: string;
+  readonly postgres?: PostgresAddress | undefined;
 }
 
-/** @param path of a file that is there @returns what `check` says, or that the file cannot be read */
-export function onLedger(path: string, check: (ledger: FileConnection) => readonly Verdict[]): readonly Verdict[] {
+/** Whether a file can be written is seen with the settings. */
+export const checkLedger = (place: LedgerPlace): Promise<readonly Verdict[]> =>
+  onLedger(place, ok(`There is no ledger at ${place.path} yet: the gate makes it.`), (ledger) => {
+    const growth = growthOf(ledger);
+    const found = describeGrowth(place.path, growth);
+    if (isFile(ledger)) return [found, ...checkRoom(dirname(place.path), growth.bytesADay)];
+    const isWritable = Number(askOf(ledger, WRITABLE)[0]?.['writable']) === 1;
+    const finding = 'The role of the gate may not write the tables of the ledger: no call can be counted.';
+    return [found, ...(isWritable ? [] : [problem(finding, remedyFor('42501', place.postgres))])];
+  });
+
+/** @param absent what is said where there is none @returns what `check` says, or that the ledger cannot be read */
+export async function onLedger(
+  { path, postgres }: LedgerPlace,
+  absent: Verdict,
+  check: (ledger: Connection) => readonly Verdict[],
+): Promise<readonly Verdict[]> {
+  if (postgres !== undefined) {
+    try {
+      using ledger = closing(await openBlocking(postgres));
+      return hasLedger(ledger) ? check(ledger) : [absent];
+    } catch (error) {
+      if (error instanceof PostgresFailure) return [problem(error.message, remedyFor(error.code, postgres))];
+      throw error;
+    }
+  }
+  if (!existsSync(path)) return [absent];
   using cleanup = new DisposableStack();
   cleanup.defer(noteCompanions(path));
   try {
@@ -56,11 +83,23 @@ interface Growth {
   readonly bytesADay: number;
 }
 
-function growthOf(ledger: FileConnection): Growth {
+const OWN = `pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relkind = 'r' AND c.relname LIKE 'usage\\_%'`;
+const SIZE = `SELECT sum(pg_total_relation_size(c.oid))::bigint AS bytes FROM ${OWN}`;
+const WRITABLE = `SELECT bool_and(has_table_privilege(c.oid, 'INSERT') AND has_table_privilege(c.oid, 'UPDATE')
+  AND has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'DELETE')) AS writable FROM ${OWN}`;
+
+const askOf = ({ postgres }: Connection, sql: string) => postgres?.ask(sql, [postgres.name]) ?? [];
+
+function sizeOf(ledger: Connection): number {
+  if (!isFile(ledger)) return Number(askOf(ledger, SIZE)[0]?.['bytes']);
   const pragma = (name: string): number => Number(ledger.pragma(name, { simple: true }));
+  return (pragma('page_count') - pragma('freelist_count')) * pragma('page_size');
+}
+
+function growthOf(ledger: Connection): Growth {
   const count = ledger.prepare<[string], number>('SELECT count(*) FROM usage_request WHERE id >= ?').pluck();
   const rows = count.get('') ?? 0;
-  const bytes = (pragma('page_count') - pragma('freelist_count')) * pragma('page_size');
+  const bytes = sizeOf(ledger);
   const rowsADay = (count.get(firstIdOf(Date.now() - SEEN_DAYS * DAY_MS)) ?? 0) / SEEN_DAYS;
   return { rows, bytes, rowsADay, bytesADay: rows === 0 ? 0 : (rowsADay * bytes) / rows };
 }

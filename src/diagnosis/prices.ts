@@ -1,5 +1,4 @@
 /** Whether what may run at a provider has a price: without one its calls are in no cost, and no budget in money counts them. */
-import { existsSync } from 'node:fs';
 import { quoted, quotedFew } from '../backend-file/text.ts';
 import type { Connection } from '../store/database.ts';
 import { prepareComposites, prepareConnectionPrefixes } from '../store/models.ts';
@@ -7,11 +6,10 @@ import { type Schema, activeCondition } from '../store/schema.ts';
 import { createPriceBook } from '../usage/price-book.ts';
 import { firstIdOf } from '../usage/statements.ts';
 import { type Verdict, ok, unknown, warning } from './finding.ts';
-import { onLedger } from './ledger.ts';
+import { type LedgerPlace, onLedger } from './ledger.ts';
 
 /** What of the configuration these checks look at. */
-export interface LedgerSettings {
-  readonly path: string;
+export interface LedgerSettings extends LedgerPlace {
   /** `MODELGATE_BUDGET_UNPRICED` */
   readonly unpriced: 'refuse' | 'allow';
 }
@@ -27,10 +25,10 @@ export function checkPrices(
   connection: Connection,
   schema: Schema,
   { providers }: Providers,
-  { path, unpriced }: LedgerSettings,
-): readonly Verdict[] {
-  if (!existsSync(path)) return [unknown(`Not checked: there is no ledger at ${path} yet; the gate makes it.`)];
-  return onLedger(path, (ledger) => {
+  { unpriced, ...place }: LedgerSettings,
+): Promise<readonly Verdict[]> {
+  const absent = unknown(`Not checked: there is no ledger at ${place.path} yet; the gate makes it.`);
+  return onLedger(place, absent, (ledger) => {
     const now = Date.now();
     const called = readCalledModels(ledger, now - DAYS * 86_400_000);
     const prices = createPriceBook(ledger);
@@ -66,7 +64,7 @@ const readCalledModels = (ledger: Connection, since: number): readonly CalledMod
   ledger
     .prepare<[string], CalledModel>(
       `SELECT provider, wire_model AS wireModel, count(*) AS calls, count(*) - count(cost_nano) AS unpriced FROM usage_request
-       WHERE id >= ? AND measured <> 'none' GROUP BY 1, 2 ORDER BY unpriced DESC, provider, wireModel`,
+       WHERE id >= ? AND measured <> 'none' GROUP BY 1, 2 ORDER BY unpriced DESC, 1, 2`,
     )
     .all(firstIdOf(since));
 
@@ -87,7 +85,7 @@ function grantedModels(connection: Connection, schema: Schema): readonly string[
   return connection
     .prepare<[], string>(
       `SELECT DISTINCT coalesce(m.base_model_id, g.model_id) FROM organization_models g LEFT JOIN model m ON m.id = g.model_id
-       WHERE ${activeCondition(schema.grantActive, 'g')} AND typeof(g.model_id) = 'text' AND substr(g.model_id, -1) <> '*'
+       WHERE ${activeCondition(schema.grantActive, 'g')} AND typeof(g.model_id) = 'text' AND g.model_id NOT LIKE '%*'
        ORDER BY 1`,
     )
     .pluck()

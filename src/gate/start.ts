@@ -111,11 +111,10 @@ async function openRedis({ redis, policy }: Config, log: Log, metrics: Metrics):
   return createRedisLimits({ config: redis, log, metrics });
 }
 
-/** Its sums are where the counters begin: a restart is no reset. The first call need not wait for the file. */
+/** Its sums are where the counters begin: a restart is no reset. The first call need not wait for it. */
 async function openLedger(usage: Usage, log: Log, metrics: Metrics): Promise<Ledger> {
-  const { path, keepMs, whenDown } = usage;
   const warn = (message: string, fields: Record<string, unknown>) => log.warn(fields, message);
-  const ledger = createLedger({ path, keepMs, whenDown, warn, committed: metrics.usage.committed });
+  const ledger = createLedger({ ...usage, warn, committed: metrics.usage.committed });
   const sums = await ledger.sums().catch(() => undefined);
   sums?.forEach(metrics.usage.counted);
   return ledger;

@@ -49,7 +49,7 @@ export function account(options: AccountOptions): Stage<ProviderScope> {
       throw await admissions.refusalOf(opening, budgets, call.startedAt);
     }
     if (opening.kind === 'unwritten')
-      log.warn({ ...call }, 'usage.db cannot be written: this call is in the log alone until it can');
+      log.warn({ ...call }, 'the ledger cannot be written: this call is in the log alone until it can');
     const settling = createSettling(scope, call, { charges, budgets }, options);
     scope.tap = settling.tap;
     try {

@@ -221,11 +221,11 @@ function createGauges(registry: Registry, options: MetricsOptions) {
   );
   const ledger = () => options.ledger?.()?.state();
   gauge(
-    'ledger_problem 1 if usage.db cannot be written: calls are refused, or what they use is in the log alone.',
+    'ledger_problem 1 if the ledger cannot be written: calls are refused, or what they use is in the log alone.',
     () => ledger()?.problem !== undefined,
   );
-  gauge('ledger_backlog Writes that wait for usage.db.', () => ledger()?.backlog ?? 0);
-  gauge('ledger_open_requests Calls that run, of all gates on usage.db.', () => ledger()?.open ?? 0);
+  gauge('ledger_backlog Writes that wait for the ledger.', () => ledger()?.backlog ?? 0);
+  gauge('ledger_open_requests Calls that run, of all gates on it.', () => ledger()?.open ?? 0);
   gauge(
     'ledger_unresolved Calls that were cut, and of which it is still to be found out what they have used.',
     () => ledger()?.interrupted ?? 0,

@@ -1,7 +1,7 @@
 /** The moves of the ledger. Each call is opened once and settled once, however often a move comes. */
 import type { Budget } from '../policy/budget.ts';
-import type { FileConnection } from '../store/database.ts';
-import { type BudgetUse, createBudgetStates, createBudgetUse } from './budget-states.ts';
+import type { Connection } from '../store/database.ts';
+import { type BudgetUse, type SeenStates, createBudgetStates, createBudgetUse } from './budget-states.ts';
 import {
   type Admission,
   type Amount,
@@ -25,12 +25,12 @@ import type { Measured, Usage } from './usage.ts';
 const UNRESERVED: Standing = { state: 'open', generationId: null, reservedNano: 0, reservedTokens: 0 };
 const UNSETTLED: Settled = { measured: undefined, usage: {}, costNano: undefined, softReached: [] };
 
-/** @param connection of `openUsageFile`. Each move belongs into a transaction of the caller's */
-export function createBook(connection: FileConnection) {
+/** @param connection on which the tables are. Each move belongs into a transaction of the caller's @param seen as of `createBudgetStates` */
+export function createBook(connection: Connection, seen?: SeenStates) {
   const statements = prepareUsage(connection);
   const { note, unresolved, tried, beat, leave, forget, sums } = statements;
   const prices = createPriceBook(connection);
-  const budgets = createBudgetStates(connection);
+  const budgets = createBudgetStates(connection, seen);
   const means = createMeans(connection);
   const findKey = prepareSealedKey(connection);
   /** @returns null where there is none */
@@ -88,7 +88,7 @@ export function createBook(connection: FileConnection) {
 }
 
 const usesIn =
-  (connection: FileConnection) =>
+  (connection: Connection) =>
   (of: readonly Budget[], timeZone: string, at: number): readonly BudgetUse[] => {
     const useOf = createBudgetUse(connection, timeZone, at);
     return of.map((budget) => useOf(budget));
@@ -135,9 +135,9 @@ function createAdmit({ prices, budgets, means }: BookParts) {
 /** @returns what finds the first of these budgets that has nothing left, for a model of which the provider is not known yet, and those at their soft share */
 const createUsedUp = ({ statements, budgets }: BookParts) =>
   function usedUp(organization: string, model: string, charges: readonly Charge[]): UsedUp {
-    const usedOf = (charge: Charge) => budgets.usedOf(organization, charge);
+    const usedOf = (charge: Charge) => budgets.seenOf(organization, charge);
     const full = firstFull(charges, NOTHING, statements.mayBeFree(model), usedOf);
-    return { budget: full?.budget, nearing: budgets.nearing(organization, charges) };
+    return { budget: full?.budget, nearing: budgets.nearing(organization, charges, budgets.seenOf) };
   };
 
 function createSettle({ statements, prices, budgets, means }: BookParts) {
@@ -186,7 +186,7 @@ function createSettle({ statements, prices, budgets, means }: BookParts) {
     statements.settle(call, ending, { usage, measured, cost });
     const reserved = { nano: -row.reservedNano, tokens: -row.reservedTokens, requests: -1 };
     const tokens = (usage.input ?? 0) + (usage.output ?? 0);
-    budgets.add(call, reserved, isCounted ? { nano: cost.nano ?? 0, tokens, requests: 1 } : NOTHING);
+    budgets.add(call, reserved, isCounted ? { nano: cost.nano ?? 0, tokens, requests: 1 } : NOTHING, charges);
     if (measured === 'reported') means.learn(call, usage, ending.bytesOut ?? 0, cost.nano);
     const softReached = charges.filter((charge) => budgets.reachesSoft(call.organization, charge));
     return { measured, usage, costNano: cost.nano, softReached: softReached.map(({ budget }) => budget) };

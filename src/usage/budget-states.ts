@@ -14,20 +14,20 @@ const counts = (pattern: string, user: string, ofModel: string, ofUser: string) 
     OR (${pattern} LIKE '%*' AND substr(${ofModel}, 1, length(${pattern}) - 1) = substr(${pattern}, 1, length(${pattern}) - 1)))`;
 
 const measured = (measure: string, nano: string, tokens: string, requests: string) =>
-  `CASE ${measure} WHEN 'usd' THEN ${nano} WHEN 'tokens' THEN ${tokens} ELSE ${requests} END`;
+  `CASE ${measure} WHEN 'usd' THEN CAST(${nano} AS BIGINT) WHEN 'tokens' THEN CAST(${tokens} AS BIGINT) ELSE CAST(${requests} AS BIGINT) END`;
 
-const SPENT = `sum(${measured('$measure', 'cost_nano', 'input + output', 'requests')})`;
+const SPENT = `CAST(coalesce(sum(${measured('$measure', 'cost_nano', 'input + output', 'requests')}), 0) AS BIGINT)`;
 const SLOTS = 'usage_slot WHERE organization_id = $organization AND slot >= $periodStart AND slot < $periodEnd';
 
 const USED = `SELECT
-    (SELECT coalesce(${SPENT}, 0) FROM ${SLOTS} AND ${counts('$pattern', '$user', 'model', 'user_id')}) AS spent,
-    (SELECT coalesce(sum(${measured('$measure', 'reserved_nano', 'reserved_tokens', '1')}), 0) FROM usage_request INDEXED BY usage_request_unsettled
+    (SELECT ${SPENT} FROM ${SLOTS} AND ${counts('$pattern', '$user', 'model', 'user_id')}) AS spent,
+    (SELECT CAST(coalesce(sum(${measured('$measure', 'reserved_nano', 'reserved_tokens', '1')}), 0) AS BIGINT) FROM usage_request INDEXED BY usage_request_unsettled
       WHERE organization_id = $organization AND started_at >= $periodStart AND started_at < $periodEnd
         AND ${UNSETTLED} AND ${counts('$pattern', '$user', 'model', 'user_id')}) AS reserved`;
 
 const MAKE = `INSERT OR IGNORE INTO usage_budget_state
     (organization_id, budget_id, period_start, user_id, period_end, measure, pattern, spent, reserved)
-  SELECT $organization, $budget, $periodStart, $user, $periodEnd, $measure, $pattern, spent, reserved FROM (${USED})`;
+  SELECT $organization, $budget, $periodStart, $user, $periodEnd, $measure, $pattern, spent, reserved FROM (${USED}) AS used`;
 
 const MOVE = `UPDATE usage_budget_state SET
     spent = spent + ${measured('measure', '$spentNano', '$spentTokens', '$spentRequests')},
@@ -38,49 +38,91 @@ const MOVE = `UPDATE usage_budget_state SET
 const KEY =
   'organization_id = $organization AND budget_id = $budget AND period_start = $periodStart AND user_id = $user';
 
-const FIND = `SELECT spent, reserved FROM usage_budget_state WHERE ${KEY}`;
+const FIND = `SELECT spent, reserved, soft_said AS softSaid FROM usage_budget_state WHERE ${KEY}`;
 
 const DEAREST_USER = `SELECT user_id FROM ${SLOTS} AND user_id <> '' GROUP BY user_id ORDER BY ${SPENT} DESC, user_id LIMIT 1`;
 
 interface State {
   readonly spent: number;
   readonly reserved: number;
+  /** Absent where it was summed up. */
+  readonly softSaid?: number;
 }
 
 const UNUSED: State = { spent: 0, reserved: 0 };
 
-export function createBudgetStates(connection: Connection) {
+/** States as this transaction has read and moved them, where reading them again would take a round trip. */
+export type SeenStates = Map<string, { readonly organization: string; readonly charge: Charge; state: State }>;
+
+/** @param seen empty when a transaction begins; undefined where reading costs nothing */
+export function createBudgetStates(connection: Connection, seen?: SeenStates) {
   const make = connection.prepare(MAKE);
   const move = connection.prepare(MOVE);
-  const find = connection.prepare<[object], State>(FIND);
+  const stored = connection.prepare<[object], State>(FIND);
+  const sum = connection.prepare<[object], State>(USED);
   const say = connection.prepare(
     `UPDATE usage_budget_state SET soft_said = 1 WHERE ${KEY} AND soft_said = 0 AND spent >= $softAt`,
   );
-  /** @returns what all calls so far have spent and reserved, in the measure of the budget */
+  function find(organization: string, charge: Charge): State | undefined {
+    const key = JSON.stringify([organization, charge.budget, charge.periodStart, charge.user]);
+    const state = seen?.get(key)?.state ?? stored.get({ organization, ...charge });
+    if (state !== undefined) seen?.set(key, { organization, charge, state });
+    return state;
+  }
+  /** @returns what all calls so far have spent and reserved, in the measure of the budget; writes nothing */
+  function seenOf(organization: string, charge: Charge): number {
+    const { spent, reserved } = find(organization, charge) ?? sum.get({ organization, ...charge }) ?? UNUSED;
+    return spent + reserved;
+  }
+  /** As `seenOf`, of a budget that counts a call which begins: from now on its state is kept. */
   function usedOf(organization: string, charge: Charge): number {
-    const of = { organization, ...charge };
-    const { spent, reserved } = find.get(of) ?? (make.run(of), find.get(of) ?? UNUSED);
+    if (find(organization, charge) === undefined) make.run({ organization, ...charge });
+    const { spent, reserved } = find(organization, charge) ?? UNUSED;
     return spent + reserved;
   }
 
   return {
-    usedOf,
-    /** Moves every budget that counts this call. */
-    add({ organization, user, model, startedAt }: Call, reserved: Amount, spent: Amount): void {
+    ...{ usedOf, seenOf },
+    /** Moves every budget that counts this call. @param charges those that are asked about next */
+    add(call: Call, reserved: Amount, spent: Amount, charges: readonly Charge[] = []): void {
+      const { organization, user, model, startedAt } = call;
+      if (seen !== undefined) {
+        for (const charge of charges) find(organization, charge);
+        for (const one of seen.values()) if (isCounted(one, call)) one.state = moved(one, reserved, spent);
+      }
       const [spentNano, spentTokens, spentRequests] = [spent.nano, spent.tokens, spent.requests];
       move.run({ organization, user, model, startedAt, ...reserved, spentNano, spentTokens, spentRequests });
     },
     /** @returns those that are at their soft share */
-    nearing: (organization: string, charges: readonly Charge[]): Nearing[] =>
+    nearing: (organization: string, charges: readonly Charge[], used = usedOf): Nearing[] =>
       charges.flatMap((charge) => {
         if (charge.softAt === undefined) return [];
-        const used = usedOf(organization, charge);
-        return used < charge.softAt ? [] : [{ budget: charge.budget, used }];
+        const amount = used(organization, charge);
+        return amount < charge.softAt ? [] : [{ budget: charge.budget, used: amount }];
       }),
     /** @returns whether the budget has reached its soft share, the first time that it is asked then */
     reachesSoft: (organization: string, charge: Charge): boolean =>
-      charge.softAt !== undefined && say.run({ organization, ...charge }).changes > 0,
+      isAtSoft(charge, find(organization, charge)) && say.run({ organization, ...charge }).changes > 0,
   };
+}
+
+const isAtSoft = ({ softAt = Infinity }: Charge, state: State = UNUSED): boolean =>
+  state.softSaid !== 1 && state.spent >= softAt;
+
+type Seen = SeenStates extends Map<string, infer S> ? S : never;
+
+/** As `counts` and `MOVE`. */
+function isCounted({ organization, charge }: Seen, call: Call): boolean {
+  const { periodStart, periodEnd, user, pattern } = charge;
+  const isOfModel = pattern.endsWith('*') ? call.model.startsWith(pattern.slice(0, -1)) : call.model === pattern;
+  const isOfUser = user === '' || user === call.user;
+  const isInPeriod = periodStart <= call.startedAt && call.startedAt < periodEnd;
+  return organization === call.organization && isOfUser && isOfModel && isInPeriod;
+}
+
+function moved({ charge, state }: Seen, reserved: Amount, spent: Amount): State {
+  const measured = ({ nano, tokens, requests }: Amount) => ({ usd: nano, tokens, requests })[charge.measure];
+  return { ...state, spent: state.spent + measured(spent), reserved: state.reserved + measured(reserved) };
 }
 
 /** Amounts in the measure of the budget, as in `Budget`. */

@@ -1,5 +1,5 @@
 /** Calls that a provider can be asked about by id, and how what it says differs from what the ledger has. */
-import type { FileConnection } from '../store/database.ts';
+import type { Connection } from '../store/database.ts';
 import { createBook } from './book.ts';
 import { type CallRow, firstIdOf } from './statements.ts';
 import type { Usage } from './usage.ts';
@@ -19,7 +19,7 @@ export interface FoundUsage {
 }
 
 /** @param since milliseconds UTC @returns calls that began since, and all that were cut and are not resolved @throws SqliteError */
-export const readGenerations = (connection: FileConnection, since: number): readonly GenerationRow[] =>
+export const readGenerations = (connection: Connection, since: number): readonly GenerationRow[] =>
   connection
     .prepare<[string], GenerationRow>(
       `SELECT id, state, started_at AS startedAt, organization_id AS organization, provider, model, generation_id AS generationId,
@@ -35,7 +35,7 @@ export const differs = (row: GenerationRow, { input, output, costNano }: Usage):
   (costNano ?? row.costNano) !== row.costNano;
 
 /** Settles calls that were cut. Inside of the caller's transaction. @returns of how many the figures were not known before @throws SqliteError */
-export function resolveAll(connection: FileConnection, found: readonly FoundUsage[]): number {
+export function resolveAll(connection: Connection, found: readonly FoundUsage[]): number {
   const book = createBook(connection);
   return found.filter(({ row, usage }) => book.resolve(row.id, usage).measured !== undefined).length;
 }

@@ -95,8 +95,8 @@ const SHORTEST_SHOWN = 20;
 /** @returns what may be shown of a key */
 export const endOf = (key: string): string => (key.length < SHORTEST_SHOWN ? '' : key.slice(-4));
 
-const SET =
-  'INSERT OR REPLACE INTO usage_key (organization_id, provider, sealed, ends_with, set_at) VALUES (?, ?, ?, ?, ?)';
+const SET = `INSERT INTO usage_key (organization_id, provider, sealed, ends_with, set_at) VALUES (?, ?, ?, ?, ?)
+  ON CONFLICT (organization_id, provider) DO UPDATE SET sealed = excluded.sealed, ends_with = excluded.ends_with, set_at = excluded.set_at`;
 const LIST = `SELECT organization_id AS organization, provider, ${SEALED}, ends_with AS endsWith, set_at AS setAt FROM usage_key
   ORDER BY organization_id, provider`;
 

@@ -4,6 +4,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
+import type { PostgresAddress } from '../config/postgres-url.ts';
 import { GatewayError } from '../errors.ts';
 import { BoundedCaller } from '../store/bounded-call.ts';
 import { type Admission, type Call, type Charge, type Ending, type Opening, type Settled, unanswered } from './call.ts';
@@ -14,7 +15,10 @@ import { firstIdOf } from './statements.ts';
 type Warn = (message: string, fields: Record<string, unknown>) => void;
 
 interface LedgerOptions {
+  /** Of the file; on PostgreSQL its URL without password, for sentences. */
   readonly path: string;
+  /** Undefined for a file of SQLite. */
+  readonly postgres?: PostgresAddress | undefined;
   /** How long calls are kept one by one. */
   readonly keepMs: number;
   /** `pass`: calls go on while nothing can be written; what they use is in the log until it can be. */
@@ -31,7 +35,7 @@ export type Ledger = Pick<ThreadedLedger, keyof ThreadedLedger>;
 const PATIENCE_MS = 2_000;
 const RETRY_MS = 50;
 const MOST_MOVES = 500;
-/** SQLite's own wait is shorter; a file system may hang for longer. */
+/** A database's own wait is shorter; a file system may hang for longer. */
 const ANSWER_MS = 10_000;
 const BEAT_MS = 5_000;
 const TURN_MS = 10;
@@ -53,6 +57,7 @@ export const createLedger = (options: LedgerOptions): Ledger => new ThreadedLedg
 class ThreadedLedger {
   readonly instance = randomUUID();
   readonly #options: LedgerOptions;
+  readonly #place: Pick<LedgerQuestion, 'file' | 'postgres'>;
   readonly #waiting: Waiting[] = [];
   /** Ids of the calls that it has opened and that have no end yet. */
   readonly #running = new Set<string>();
@@ -64,6 +69,7 @@ class ThreadedLedger {
 
   constructor(options: LedgerOptions) {
     this.#options = options;
+    this.#place = { file: options.path, postgres: options.postgres };
     this.#beats = setInterval(() => void this.beat().catch(() => undefined), BEAT_MS).unref();
     void this.beat().catch(() => undefined);
   }
@@ -156,7 +162,7 @@ class ThreadedLedger {
     await Promise.race([this.#flushing, sleep(patienceMs, undefined, timer)]).finally(() => timer.abort());
     this.#isClosed = true;
     for (const { move } of this.#waiting.splice(0)) this.#lost(move);
-    await thread.ask({ file: this.#options.path, moves: [], isLast: true }, patienceMs, ignore);
+    await thread.ask({ ...this.#place, moves: [], isLast: true }, patienceMs, ignore);
   }
 
   #ask<N extends Move['kind']>(kind: N, of: Of<N>): Promise<MoveResult<N>> {
@@ -201,7 +207,7 @@ class ThreadedLedger {
   }
 
   async #commit(batch: readonly Waiting[]): Promise<void> {
-    const question = { file: this.#options.path, moves: batch.map(({ move }) => move), isLast: false };
+    const question = { ...this.#place, moves: batch.map(({ move }) => move), isLast: false };
     const isInTime = await thread.ask(question, ANSWER_MS, (answer) => this.#take(batch, answer));
     if (!isInTime) this.#fails({ code: 'NO_ANSWER', failure: SILENT });
   }
@@ -210,7 +216,7 @@ class ThreadedLedger {
     if ('failure' in answer) return this.#fails(answer);
     if (answer.isNew)
       this.#options.warn('usage.db was deleted or replaced: a new one goes on', { path: this.#options.path });
-    if (this.#failure !== undefined) this.#options.warn('usage.db can be written again', {});
+    if (this.#failure !== undefined) this.#options.warn('the ledger can be written again', {});
     this.#failure = undefined;
     batch.forEach((waiting, at) => {
       const result = answer.results[at];
@@ -224,8 +230,9 @@ class ThreadedLedger {
   }
 
   #fails({ failure: problem, code }: Extract<LedgerAnswer, { failure: string }>): void {
-    if (this.#failure === undefined) this.#options.warn('usage.db cannot be written', { problem });
-    this.#failure = { problem, remedy: remedyFor(code), since: this.#failure?.since ?? performance.now() };
+    if (this.#failure === undefined) this.#options.warn('the ledger cannot be written', { problem });
+    const remedy = remedyFor(code, this.#place.postgres);
+    this.#failure = { problem, remedy, since: this.#failure?.since ?? performance.now() };
   }
 
   /** What is in no file is in the log. */
@@ -236,8 +243,8 @@ class ThreadedLedger {
 
 type Of<N extends Move['kind']> = Extract<Move, { kind: N }>['of'];
 
-const SILENT = 'NO_ANSWER: SQLite, or the file system below it, does not answer';
+const SILENT = 'NO_ANSWER: the database of the ledger, or the file system below it, does not answer';
 /** A process that is killed now would take it along. */
-const NOT_YET = 'usage that usage.db does not have yet';
+const NOT_YET = 'usage that the ledger does not have yet';
 
 const ignore = (): void => undefined;

@@ -13,9 +13,12 @@ const SUMS = `sum(requests) AS requests, sum(bytes_in) AS bytesIn, sum(input) AS
   sum(output) AS output, sum(priced) AS priced, sum(cost_nano) AS cost FROM usage_mean
   WHERE provider = $provider AND wire_model = $wireModel`;
 
+const KEPT = `CASE WHEN usage_mean.requests > ${MEMORY} THEN ${MEMORY}.0 / usage_mean.requests ELSE 1 END`;
+
 const LEARN = `INSERT INTO usage_mean VALUES ($provider, $wireModel, $organization, $isStreamed, 1, $bytesIn, $input, $bytesOut, $output, $priced, $cost)
-  ON CONFLICT DO UPDATE SET ${['requests', 'bytes_in', 'input', 'bytes_out', 'output', 'priced', 'cost_nano']
-    .map((column) => `${column} = ${column} * min(1, ${MEMORY}.0 / requests) + excluded.${column}`)
+  ON CONFLICT (provider, wire_model, organization_id, is_streamed)
+  DO UPDATE SET ${['requests', 'bytes_in', 'input', 'bytes_out', 'output', 'priced', 'cost_nano']
+    .map((column) => `${column} = usage_mean.${column} * ${KEPT} + excluded.${column}`)
     .join(', ')}`;
 
 /** Of one call: tokens, and nano-USD where a call had a price. */

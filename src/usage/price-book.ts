@@ -1,6 +1,6 @@
 /** The prices of `usage.db` as the ledger asks for them: which one holds for a call, and what is learnt from providers' lists. */
 import { covers } from '../policy/grant.ts';
-import type { FileConnection } from '../store/database.ts';
+import type { Connection } from '../store/database.ts';
 import type { Price } from './price.ts';
 import type { PricedModel } from './price-sources.ts';
 import { type PriceRow, isSamePrice, preparePriceWriter, preparePrices } from './price-table.ts';
@@ -19,7 +19,7 @@ interface ModelLimits {
 }
 
 /** @param connection on which the tables are; prices that others add are seen at once */
-export function createPriceBook(connection: FileConnection) {
+export function createPriceBook(connection: Connection) {
   const candidatesFor = rememberCandidates(connection);
   const limits = prepareLimits(connection);
   return {
@@ -50,9 +50,9 @@ type Candidates = readonly (readonly PriceRow[])[];
 
 const MOST_MODELS = 10_000;
 
-function rememberCandidates(connection: FileConnection) {
+function rememberCandidates(connection: Connection) {
   const exact = preparePrices(connection, 'model = ? AND provider IN (SELECT value FROM json_each(?))');
-  const ofPatterns = preparePrices(connection, "provider = ? AND source = 'operator' AND substr(model, -1) = '*'");
+  const ofPatterns = preparePrices(connection, "provider = ? AND source = 'operator' AND model LIKE '%*'");
   // every change adds a row
   const version = connection.prepare<[], number | null>('SELECT max(id) FROM usage_price').pluck();
   const models = new Map<string, Candidates>();
@@ -89,39 +89,43 @@ function inOrder(
   return [of('operator'), ...longestFirst.map((pattern) => covering[pattern] ?? []), of('provider'), of('import')];
 }
 
-function prepareLimits(connection: FileConnection) {
-  const limits = connection.prepare<[string, string], Readonly<Record<keyof ModelLimits, number | null>>>(
-    'SELECT context, max_output AS maxOutput FROM usage_model WHERE model = ? AND provider = ?',
-  );
-  return (provider: string, model: string): ModelLimits => {
-    const row = limits.get(model, provider);
-    return { context: row?.context ?? undefined, maxOutput: row?.maxOutput ?? undefined };
-  };
+type StoredLimits = Readonly<Record<keyof ModelLimits, number | null>>;
+
+const LIMITS = 'SELECT model, context, max_output AS maxOutput FROM usage_model';
+
+const toLimits = (row: StoredLimits | undefined): ModelLimits => ({
+  context: row?.context ?? undefined,
+  maxOutput: row?.maxOutput ?? undefined,
+});
+
+function prepareLimits(connection: Connection) {
+  const limits = connection.prepare<[string, string], StoredLimits>(`${LIMITS} WHERE model = ? AND provider = ?`);
+  return (provider: string, model: string): ModelLimits => toLimits(limits.get(model, provider));
 }
 
-function prepareLearning(connection: FileConnection) {
+function prepareLearning(connection: Connection) {
   const listed = preparePrices(connection, "provider = ? AND source = 'provider'");
-  const limits = prepareLimits(connection);
+  const limits = connection.prepare<[string], StoredLimits & { readonly model: string }>(
+    `${LIMITS} WHERE provider = ?`,
+  );
   const writer = preparePriceWriter(connection);
   /**
-   * Keeps what a provider's list says, each price with the time at which it was first seen.
+   * Keeps what a provider's list says, each price with the time at which it was first seen. Inside of the caller's transaction.
    * @returns how many prices are new or others than before; writes only where something is @throws SqliteError
    */
   return function learn(provider: string, models: readonly PricedModel[], at: number): number {
     const last = new Map<string, PriceRow>();
     for (const row of listed(provider)) if (!last.has(row.model)) last.set(row.model, row);
+    const known = new Map(limits.all(provider).map((row) => [row.model, toLimits(row)]));
     const news = models.filter(({ model, price, context, maxOutput }) => {
-      const had = limits(provider, model);
+      const had = known.get(model) ?? toLimits(undefined);
       const hasLimits = (context ?? had.context) === had.context && (maxOutput ?? had.maxOutput) === had.maxOutput;
       return !hasLimits || (price !== undefined && !isSamePrice(last.get(model)?.price, price));
     });
     if (news.length === 0) return 0;
-    const keep = connection.transaction(() => {
-      for (const one of news) writer.setLimits(provider, one);
-      const priced = news.flatMap(({ model, price }) => (price === undefined ? [] : [{ model, price }]));
-      const row = { provider, validFrom: at, source: 'provider' } as const;
-      return priced.filter((one) => writer.update({ ...row, ...one }) !== 'same').length;
-    });
-    return keep.immediate();
+    for (const one of news) writer.setLimits(provider, one);
+    const priced = news.flatMap(({ model, price }) => (price === undefined ? [] : [{ model, price }]));
+    const row = { provider, validFrom: at, source: 'provider' } as const;
+    return priced.filter((one) => writer.update({ ...row, ...one }) !== 'same').length;
   };
 }

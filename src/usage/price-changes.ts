@@ -14,7 +14,7 @@ const ORDER: Readonly<Record<PriceRow['source'], number>> = { operator: 0, provi
 /** @returns of each source the prices that hold now, and those that are to come @throws SqliteError */
 export function listPrices(connection: Connection, { provider, model }: Wanted, now: number): readonly PriceRow[] {
   const names = provider === undefined ? undefined : namesOf(provider);
-  const rows = preparePrices(connection, '1')().filter(
+  const rows = preparePrices(connection, 'TRUE')().filter(
     (row) => (names?.includes(row.provider) ?? true) && (model === undefined || isAbout(row, model)),
   );
   const sorted = (one: string, other: string) => (one < other ? -1 : Number(one > other));

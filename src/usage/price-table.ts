@@ -47,8 +47,8 @@ export function preparePriceWriter(connection: Connection) {
   );
   const limits = connection.prepare(
     `INSERT INTO usage_model (provider, model, context, max_output) VALUES ($provider, $model, $context, $maxOutput)
-     ON CONFLICT DO UPDATE SET context = coalesce(excluded.context, context),
-       max_output = coalesce(excluded.max_output, max_output)`,
+     ON CONFLICT (provider, model) DO UPDATE SET context = coalesce(excluded.context, usage_model.context),
+       max_output = coalesce(excluded.max_output, usage_model.max_output)`,
   );
   const add = ({ price, ...row }: Omit<PriceRow, 'id'>): void => {
     const { input = null, cached = null, cacheWrite = null, output = null, request = null } = price ?? {};

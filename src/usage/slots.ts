@@ -21,6 +21,13 @@ const KEYS = {
 } as const;
 type SlotKey = keyof typeof KEYS;
 
+const SUMMED = Object.entries({
+  ...{ requests: 'requests', input: 'input', cached: 'input_cached' },
+  ...{ output: 'output', reasoning: 'output_reasoning', unpriced: 'unpriced' },
+})
+  .map(([name, column]) => `CAST(sum(s.${column}) AS BIGINT) AS ${name}`)
+  .join(', ');
+
 type Summed<K extends SlotKey> = Sums & Readonly<Record<K, string>>;
 
 /** @returns a row for each value of the keys, in the order of the keys @throws SqliteError */
@@ -34,8 +41,7 @@ export function sumSlots<K extends SlotKey>(
   // organization by organization: the key of the table begins with it
   const order = keys.map((_, at) => at + 1).join(', ');
   const sql = `
-    SELECT ${columns}, sum(requests) AS requests, sum(s.input) AS input, sum(input_cached) AS cached,
-      sum(s.output) AS output, sum(output_reasoning) AS reasoning, sum(cost_nano) || '' AS cost, sum(unpriced) AS unpriced
+    SELECT ${columns}, ${SUMMED}, sum(cost_nano) || '' AS cost
     FROM json_each($organizations) CROSS JOIN usage_slot s ON organization_id = value AND slot >= $from AND slot < $to
     GROUP BY ${order} ORDER BY ${order}`;
   const rows = connection.prepare<[object], Summed<K> & { readonly cost: string }>(sql);
@@ -59,7 +65,7 @@ const ORGANIZATIONS = ['usage_slot', 'usage_request', 'usage_closing'].map(
   (table) => `SELECT id FROM (
     WITH RECURSIVE found(id) AS (SELECT min(organization_id) FROM ${table} UNION ALL
       SELECT (SELECT min(organization_id) FROM ${table} WHERE organization_id > found.id) FROM found WHERE id IS NOT NULL)
-    SELECT id FROM found WHERE id IS NOT NULL)`,
+    SELECT id FROM found WHERE id IS NOT NULL) AS ids`,
 );
 
 /** @returns every organization that a row names, sorted; the empty one stands for calls that no organization pays */

@@ -42,10 +42,11 @@ interface Figures {
 }
 
 /** In the place of one that was refused and has run nevertheless. */
-const BEGIN = `INSERT OR REPLACE INTO usage_request (id, instance, state, started_at, organization_id, user_id, chat_id, provider, endpoint, kind, model,
+const BEGIN = `INSERT INTO usage_request (id, instance, state, started_at, organization_id, user_id, chat_id, provider, endpoint, kind, model,
     wire_model, is_streamed, bytes_in, reserved_nano, reserved_tokens)
   VALUES ($id, $instance, $state, $startedAt, $organization, $user, $chat, $provider, $endpoint, $kind, $model,
-    $wireModel, $isStreamed, $bytesIn, $nano, $tokens)`;
+    $wireModel, $isStreamed, $bytesIn, $nano, $tokens)
+  ON CONFLICT (id) DO UPDATE SET state = excluded.state, reserved_nano = excluded.reserved_nano, reserved_tokens = excluded.reserved_tokens`;
 
 const ENDED = `ended_at = $endedAt, status = $status, answered_model = coalesce($answeredModel, answered_model), bytes_out = $bytesOut`;
 
@@ -58,10 +59,15 @@ const COUNTED = [
   ...['cost_nano', 'unpriced'],
 ];
 
-const ADD = `INSERT INTO usage_slot VALUES ($organization, $slot, $user, $provider, $model, $kind, $measured,
-    1, coalesce($input, 0), coalesce($inputCached, 0), coalesce($inputCacheWrite, 0), coalesce($output, 0), coalesce($outputReasoning, 0),
-    coalesce($cost, 0), $unpriced)
-  ON CONFLICT DO UPDATE SET ${COUNTED.map((column) => `${column} = ${column} + excluded.${column}`).join(', ')}`;
+const orNone = (place: string): string => `coalesce(CAST(${place} AS BIGINT), 0)`;
+
+const ADD = `INSERT INTO usage_slot VALUES ($organization, $slot, $user, $provider, $model, $kind, $measured, 1,
+    ${['$input', '$inputCached', '$inputCacheWrite', '$output', '$outputReasoning', '$cost'].map(orNone).join(', ')}, $unpriced)
+  ON CONFLICT (organization_id, slot, user_id, provider, model, kind, measured)
+  DO UPDATE SET ${COUNTED.map((column) => `${column} = usage_slot.${column} + excluded.${column}`).join(', ')}`;
+
+/** Of PostgreSQL, in milliseconds. */
+const CLOCK = 'CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)';
 
 const UNRESOLVED = `${CALLS} INDEXED BY usage_request_unsettled
   WHERE ${UNSETTLED} AND state = 'interrupted' ORDER BY tries, started_at LIMIT ?`;
@@ -74,7 +80,8 @@ export function prepareUsage(connection: Connection) {
   const standing = connection.prepare<[string], Standing>(STANDING);
   const begin = connection.prepare(BEGIN);
   const noted = connection.prepare(
-    'UPDATE OR IGNORE usage_request SET generation_id = $generationId WHERE id = $id AND generation_id IS NULL',
+    `UPDATE usage_request SET generation_id = $generationId WHERE id = $id AND generation_id IS NULL AND NOT EXISTS
+       (SELECT 1 FROM usage_request o WHERE o.provider = usage_request.provider AND o.generation_id = $generationId)`,
   );
   const interrupt = connection.prepare(`UPDATE usage_request SET state = 'interrupted', ${ENDED} WHERE id = $id`);
   const settle = connection.prepare(SETTLE);
@@ -136,9 +143,12 @@ const toFigures = <S extends Sums>({ costNano, ...sums }: S) => ({ ...sums, cost
 
 function prepareInstances(connection: Connection) {
   const live = connection.prepare(
-    'INSERT INTO usage_instance VALUES (?, ?) ON CONFLICT DO UPDATE SET heartbeat = excluded.heartbeat',
+    'INSERT INTO usage_instance VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET heartbeat = excluded.heartbeat',
   );
+  // gates on several machines have clocks of their own, and one alone judges who lives
+  const clock = connection.postgres && connection.prepare<[], number>(`SELECT ${CLOCK}`).pluck();
   const last = connection.prepare<[string], number>('SELECT heartbeat FROM usage_instance WHERE id = ?').pluck();
+  const renew = connection.prepare('UPDATE usage_instance SET heartbeat = ? WHERE heartbeat > ?');
   const cut = `UPDATE usage_request INDEXED BY usage_request_unsettled SET state = 'interrupted' WHERE ${UNSETTLED} AND state = 'open'`;
   const orphan = connection.prepare(`${cut} AND instance NOT IN (SELECT id FROM usage_instance WHERE heartbeat > ?)`);
   const abandon = connection.prepare(`${cut} AND instance = ?`);
@@ -150,10 +160,14 @@ function prepareInstances(connection: Connection) {
   return {
     /**
      * A sign of life. What instances without one have left open becomes interrupted; but where this one has given none
-     * for as long (the file was locked, the machine slept, the clock was set), the others could not either.
+     * for as long (the ledger was away, the machine slept, the clock was set), the others could not either: for those that
+     * lived then, the time begins anew.
      */
-    beat(instance: string, now: number) {
-      const isSteady = (last.get(instance) ?? 0) > now - ALIVE_MS;
+    beat(instance: string, ownNow: number) {
+      const now = clock?.get() ?? ownNow;
+      const before = last.get(instance);
+      const isSteady = before !== undefined && before > now - ALIVE_MS;
+      if (before !== undefined && !isSteady) renew.run(now, before - ALIVE_MS);
       live.run(instance, now);
       const orphaned = isSteady ? orphan.run(now - ALIVE_MS).changes : 0;
       bury.run(now - 10 * ALIVE_MS, '');

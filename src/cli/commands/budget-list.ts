@@ -16,7 +16,7 @@ import type { Terminal } from '../terminal.ts';
 export const addList = databaseCommand(
   'list',
   `list budgets, what is used of them, and why some do not count
-Of one organization, or of all. mAI's monthly_limit is among them where none of ours is in its place. What is spent, and reserved by calls that run, is of the period that runs, as usage.db has it; of a budget for each user, it is that of the user who has used most.
+Of one organization, or of all. mAI's monthly_limit is among them where none of ours is in its place. What is spent, and reserved by calls that run, is of the period that runs, as the ledger has it; of a budget for each user, it is that of the user who has used most.
 $ modelgate budget list
 $ modelgate budget list mai_client_acme`,
   (command) => command.argument('[organization]', 'its id (default: all of them)').addOption(USAGE_DATABASE),

@@ -29,7 +29,7 @@ export async function explainCall(named: string, id: string | undefined, options
   const provider = chooseProvider(providers, options.provider);
   const { operation, policy } = contextOn(config, terminal, options);
   const startedAt = Date.now();
-  const { timeZone, path } = config.usage;
+  const { timeZone, path, postgres } = config.usage;
   const { user, answer } = await askingAs(operation, named, policy, (view, principal) => {
     const seen = foresee({ policy: config.policy, serviceModels, provider }, view, principal, model);
     const { payer, listed } = seen;
@@ -39,7 +39,7 @@ export async function explainCall(named: string, id: string | undefined, options
   const { decision, payer, listed, budgets } = answer;
   const call = { provider: provider.url.host, wireModel: model, organization: payer ?? '', isStreamed: false };
   const ledger: Found = await ifReadable(() =>
-    readingLedger({ ...operation, path }, (connection) => {
+    readingLedger({ ...operation, path, postgres }, (connection) => {
       const useOf = createBudgetUse(connection, timeZone, startedAt);
       const found = createPriceBook(connection).find(provider.url.host, model, startedAt);
       const without = createMeans(connection).of(call)?.cost === undefined ? 'unknown' : 'reported';

@@ -8,7 +8,7 @@ import { createStore } from '../../store/store.ts';
 import { prepareSealedKey } from '../../usage/keys.ts';
 import { type FoundUsage, type GenerationRow, differs, readGenerations, resolveAll } from '../../usage/generations.ts';
 import { inUsd } from '../../usage/money.ts';
-import { environmentWith, requireFile } from '../database.ts';
+import { environmentWith } from '../database.ts';
 import { changingLedger, readingLedger } from '../ledger.ts';
 import { requireConfig, toDuration, usageCommand } from '../options.ts';
 import { counted, tableOf } from '../report.ts';
@@ -70,7 +70,7 @@ async function askingProviders<T>(
   work: (lookUp: LookUp) => Promise<T>,
 ): Promise<T> {
   const store = await createStore({
-    databasePath: requireFile(config.database),
+    databasePath: config.database.engine === 'sqlite' ? config.database.path : config.database.address,
     autoEnroll: false,
     warn: () => undefined,
   });

@@ -14,6 +14,7 @@ import {
 import { backUpPolicy } from '../../organizations/policy-backup.ts';
 import type { Organization } from '../../store/initialize.ts';
 import type { NotLinked } from '../../store/models.ts';
+import { changingLedger } from '../ledger.ts';
 import { databaseCommand } from '../options.ts';
 import { type Fact, type Notes, amounts, counted, grouped, printable, tableOf, whole, withRest } from '../report.ts';
 import { type Terminal, misused, say, createProgress } from '../terminal.ts';
@@ -23,7 +24,7 @@ import { noteOnComplaints } from './upkeep.ts';
 export const addInit = databaseCommand(
   'init',
   `make the tables, indexes, views and triggers that are missing, and say which
-They are the guide's two tables, four indexes and two views, and the triggers by which a gate notices changes; a second run finds nothing to do. The gate does the same at its start. With an organization that has no rows yet, users who are neither pending nor banned and belong to no other, and models without a base, are linked to it, once. Left out, and said: ids that a grant would read as patterns (b*), and models that users who are no admins have made.
+They are the guide's two tables, four indexes and two views, and the triggers by which a gate notices changes; on PostgreSQL those of the ledger too; a second run finds nothing to do. The gate does the same at its start. With an organization that has no rows yet, users who are neither pending nor banned and belong to no other, and models without a base, are linked to it, once. Left out, and said: ids that a grant would read as patterns (b*), and models that users who are no admins have made.
 $ modelgate init --database data/webui.db
 $ modelgate init --org mai_client_acme --name "Acme" --database data/webui.db`,
   (command) =>
@@ -36,6 +37,8 @@ $ modelgate init --org mai_client_acme --name "Acme" --database data/webui.db`,
   async (options, { config, operation }) => {
     const organization = chooseNewOrganization(config.organization, options);
     const done = await initializeBackend(operation, organization, organization?.id === config.organization?.id);
+    // a gate whose role may make no table finds those of its ledger
+    if (operation.postgres !== undefined) await changingLedger(operation, () => undefined, { mayBeNew: true });
     const { objects, made, failed, problem } = done.record;
     const table = tableOf(objects, {
       ...({ kind: 'kind', name: 'name' } as const),
