@@ -127,7 +127,7 @@ test.each(CASES)('that %s, with %s', { timeout: 60_000 }, async (what, whenDown)
   const ran = provider.charged.map(({ request }) => request);
   expect(ran).toHaveLength(whenDown === 'pass' ? 1 + answers.length : 1);
   if (whenDown === 'pass') {
-    const logged = JSON.stringify(door.lines.filter(({ msg }) => msg === 'usage that usage.db does not have yet'));
+    const logged = JSON.stringify(door.lines.filter(({ msg }) => msg === 'usage that the ledger does not have yet'));
     expect(ran.slice(1).filter((id) => !logged.includes(id))).toEqual([]);
   }
   mend?.();

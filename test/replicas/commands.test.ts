@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vit
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { parsePostgresUrl } from '../../src/config/postgres-url.ts';
 import { openBlocking } from '../../src/store/postgres/blocking.ts';
+import { openUsageFile } from '../../src/usage/schema.ts';
 import { type Era, ERAS, createDatabase, rowsThrough } from '../support/database/database.ts';
 import { type PostgresDatabase, type PostgresServer, PASSWORD, startPostgres } from '../support/postgres.ts';
 import { runCommand } from '../support/process/command.ts';
@@ -29,6 +30,8 @@ interface Place {
 function onFile(era: Era): Place & { readonly directory: string } {
   const database = createDatabase({ era, organizationTables: 'none' });
   onTestFinished(() => database.close());
+  // on PostgreSQL `init` makes it
+  openUsageFile(join(database.directory, 'modelgate', 'usage.db'), 1_000).close();
   const environment = { DATABASE_URL: `sqlite:///${database.path}` };
   return { environment, rows: database, directory: database.directory };
 }

@@ -35,7 +35,7 @@ function ledgerOf(atDay: Readonly<Record<number, number>>) {
 
 test('a ledger that is not there yet is no fault', async () => {
   const path = join(ledgerOfTest().directory, 'other.db');
-  expect(await look(path)).toEqual([`ok: There is no ${path} yet: the gate makes it.`]);
+  expect(await look(path)).toEqual([`ok: There is no ledger at ${path} yet: the gate makes it.`]);
 });
 
 test('a file that is no ledger is a problem: no call is counted in it', async () => {

@@ -1,5 +1,5 @@
 /** A ledger with settled calls, as the gate writes them: rows of calls, and their sums by quarter of an hour. */
-import type { FileConnection } from '../../../src/store/database.ts';
+import type { Connection, FileConnection } from '../../../src/store/database.ts';
 import type { Call } from '../../../src/usage/call.ts';
 import { firstIdOf, prepareUsage } from '../../../src/usage/statements.ts';
 import type { Kind, Measured, Usage } from '../../../src/usage/usage.ts';
@@ -22,13 +22,16 @@ export interface SettledCall extends AnyCall, Pick<Usage, 'input' | 'inputCached
   readonly cost?: number | null;
 }
 
-export interface UsageLedger {
-  readonly directory: string;
-  readonly path: string;
-  readonly connection: FileConnection;
+interface CallsWritten {
   settle(...calls: readonly SettledCall[]): void;
   /** A call without figures. */
   begin(call: AnyCall & { readonly state?: 'open' | 'interrupted' | 'failed' }): void;
+}
+
+export interface UsageLedger extends CallsWritten {
+  readonly directory: string;
+  readonly path: string;
+  readonly connection: FileConnection;
 }
 
 const NOTHING = { nano: 0, tokens: 0, requests: 0 };
@@ -47,6 +50,12 @@ export function usageOfTest(): UsageLedger {
   const { directory, path, connection } = ledgerOfTest();
   // a test's file need not survive a power cut
   connection.pragma('synchronous = off');
+  const { settle, begin } = writesCalls(connection);
+  return { directory, path, connection, begin, settle: connection.transaction(settle) };
+}
+
+/** @param connection on which the tables are, on whichever engine */
+export function writesCalls(connection: Connection): CallsWritten {
   const statements = prepareUsage(connection);
   let calls = 0;
   const begin = ({ at, ...rest }: AnyCall): Call => {
@@ -63,17 +72,14 @@ export function usageOfTest(): UsageLedger {
     return call;
   };
   return {
-    directory,
-    path,
-    connection,
-    settle: connection.transaction((...settled: readonly SettledCall[]) => {
+    settle(...settled) {
       for (const { measured = 'reported', cost = 0, ...usage } of settled) {
         const call = begin(usage);
         const price = { nano: cost ?? undefined, price: undefined };
         const ending = { ...ENDED, state: 'closed', endedAt: call.startedAt } as const;
         statements.settle(call, ending, { usage, measured, cost: price });
       }
-    }),
+    },
     begin({ state = 'open', ...rest }) {
       const { id } = begin(rest);
       connection.prepare('UPDATE usage_request SET state = ? WHERE id = ?').run(state, id);

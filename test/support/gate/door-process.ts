@@ -9,21 +9,22 @@ export interface ServingDoor extends ServingProcess {
   readonly base: string;
 }
 
-/** Its ledger is `usage.db` beside the database. @param provider whose address has a path, as providers' have */
+/** Its ledger is `usage.db` beside the file, or in the database of the URL. @param provider whose address has a path, as providers' have */
 export async function serveDoor(
-  { path, directory }: Pick<TestDatabase, 'path' | 'directory'>,
+  database: Pick<TestDatabase, 'path' | 'directory'> | { readonly url: string },
   provider: { readonly url: string },
   settings: Record<string, string> = {},
 ): Promise<ServingDoor> {
   const gate = await serveModelgate({
     MODELGATE_UPSTREAM_URL: 'http://127.0.0.1:9',
-    DATABASE_URL: `sqlite:///${path}`,
+    ...('url' in database
+      ? { DATABASE_URL: database.url }
+      : { DATABASE_URL: `sqlite:///${database.path}`, MODELGATE_STATE_DIR: database.directory }),
     WEBUI_SECRET_KEY: TEST_SECRET,
     MODELGATE_PROVIDER_HOST: '127.0.0.1',
     MODELGATE_PROVIDER_PORT: '0',
     MODELGATE_PROVIDER_ACCESS_KEY: ACCESS_KEY,
     MODELGATE_PROVIDERS: provider.url,
-    MODELGATE_STATE_DIR: directory,
     ...settings,
   });
   const { provider_url: url } = await gate.line('modelgate listens');

@@ -158,7 +158,7 @@ describe('usage', () => {
     const { directory } = usageOfTest();
     const run = (words: string[], environment: Record<string, string> = {}) =>
       runCommand(['usage', ...words], { environment });
-    const found = `: found "${directory}", which is a directory\n  expected a file of modelgate's own, in a folder that it may write\n`;
+    const found = `: found "${directory}", which is a directory\n  expected a file of modelgate's own, in a folder that it may write, or \`postgresql://USER:PASSWORD@HOST:PORT/NAME\`\n`;
     expect(await run(['--usage-database', directory])).toMatchObject({
       code: 2,
       stderr: `modelgate: There is 1 mistake in the configuration:\n\n--usage-database${found}  example: --usage-database state/usage.db\n`,
