@@ -189,12 +189,13 @@ export const NO_LEDGER = new Option(
   "the backend's file alone, without the usage.db of the provider door",
 );
 
-/** @returns where the gate of these settings has its ledger, whether it is there or not @throws CommandFailure as `requireConfig` */
+/** @returns the file in which the gate of these settings has its ledger, whether it is there or not; none on PostgreSQL @throws CommandFailure as `requireConfig` */
 export function findLedger({ database, config: file }: DatabaseOptions, terminal: Terminal): string | undefined {
   const environment = environmentWith(terminal, database);
   const parsed = findUsageConfig({ environment, directory: terminal.directory, file });
   if (parsed.issues?.every(({ found }) => found === 'nothing') === true) return undefined;
-  return accept(parsed, { database }).config.usage.path;
+  const { path, postgres } = accept(parsed, { database }).config.usage;
+  return postgres === undefined ? path : undefined;
 }
 
 const WHICH_LEDGER =
