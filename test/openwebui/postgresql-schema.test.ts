@@ -7,7 +7,7 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parsePostgresUrl } from '../../src/config/postgres-url.ts';
 import { run } from '../support/postgres-programs.ts';
-import { PASSWORD, type PostgresServer, ROLE, execute, startPostgres } from '../support/postgres.ts';
+import { PASSWORD, type PostgresServer, ROLE, startPostgres } from '../support/postgres.ts';
 import { backendEnvironment } from './environment.ts';
 import { installOpenWebui } from './install.ts';
 import { RELEASES, type Release } from './release.ts';
@@ -50,14 +50,12 @@ describe.each(RELEASES)('Open WebUI %s', (release) => {
   test.each(release === '0.12.4' ? ['public', 'chat'] : ['public'])(
     'makes the schema that tests use, in %s',
     async (schema) => {
-      const name = `real_${release.replaceAll('.', '_')}_${schema}`;
-      await execute(server.url('postgres', 'postgres'), `CREATE DATABASE ${name} TEMPLATE template0 OWNER ${ROLE}`);
-      if (schema !== 'public') await execute(server.url(name), `CREATE SCHEMA ${schema}`);
+      await using database = await server.createDatabase({ era: 'none', schema });
       const place: Record<string, string> = schema === 'public' ? {} : { DATABASE_SCHEMA: schema };
       // the migrations run when the settings are imported, as at every start
-      await python(release, 'import open_webui.config', { DATABASE_URL: server.url(name), ...place });
+      await python(release, 'import open_webui.config', { DATABASE_URL: database.url, ...place });
       const kept = new URL(`../support/schemas/open-webui-${release}.postgresql.sql`, import.meta.url);
-      expect(dumped(name, schema)).toBe(readFileSync(kept, 'utf8'));
+      expect(dumped(database.name, schema)).toBe(readFileSync(kept, 'utf8'));
     },
   );
 });

@@ -146,7 +146,7 @@ export async function startTenants(options: TenantsOptions): Promise<Tenants> {
 }
 
 /** The backend knows the door's address before the door has the backend's database. */
-async function doorTo(provider: Provider, ollama: Provider | undefined) {
+export async function doorTo(provider: Provider, ollama?: Provider) {
   const port = await freePort();
   const accessKey = randomBytes(24).toString('hex');
   return {

@@ -37,7 +37,8 @@ export interface PostgresServer extends AsyncDisposable {
 }
 
 export interface DatabaseOptions {
-  readonly era?: Era;
+  /** `none`: nothing is in it but the schema, as before the first start of a backend. */
+  readonly era?: Era | 'none';
   /** As the backend's `DATABASE_SCHEMA`. */
   readonly schema?: string;
 }
@@ -216,9 +217,9 @@ async function createDatabase(server: PostgresServer, templates: Templates, opti
 
 let nextDatabase = 1;
 
-async function makeTemplate(server: PostgresServer, name: string, era: Era, schema: string): Promise<string> {
+async function makeTemplate(server: PostgresServer, name: string, era: Era | 'none', schema: string): Promise<string> {
   await execute(server.url('postgres', 'postgres'), `CREATE DATABASE ${name} TEMPLATE template0 OWNER ${ROLE}`);
-  const tables = readFileSync(new URL(`open-webui-${era}.postgresql.sql`, SCHEMAS), 'utf8');
+  const tables = era === 'none' ? '' : readFileSync(new URL(`open-webui-${era}.postgresql.sql`, SCHEMAS), 'utf8');
   const place = schema === 'public' ? [] : [`CREATE SCHEMA ${schema}`];
   await execute(server.url(name), ...place, `SET search_path = ${schema}; ${tables}`);
   return name;
