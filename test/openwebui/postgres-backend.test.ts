@@ -1,5 +1,6 @@
 /** Each release serves on PostgreSQL, and the gate holds there what it holds on a file. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { until } from '../support/process/with-timeout.ts';
 import { type PostgresServer, startPostgres } from '../support/postgres.ts';
 import { call, createApiKey, listModelIds, send, signIn, signUp, through } from './backend-client.ts';
 import { createAutomation, createPreset } from './backend-content.ts';
@@ -12,7 +13,7 @@ beforeAll(async () => {
 });
 afterAll(() => server[Symbol.asyncDispose]());
 
-// 0.6.18 does not start in another schema than the first of the role's search path
+// 0.6.18 makes its tables in the first schema of the role's search path, and then looks for them in DATABASE_SCHEMA
 describe.each(RELEASES)('Open WebUI %s on PostgreSQL', (version) => {
   const schema = version === '0.12.4' ? 'chat' : 'public';
   let world: Awaited<ReturnType<typeof startPostgresWorld>>;
@@ -53,7 +54,7 @@ describe.each(RELEASES)('Open WebUI %s on PostgreSQL', (version) => {
   it('knows of a grant, taken away by a command or by hand, on the next request', async () => {
     const byHand = (active: number) =>
       world.sql.query('UPDATE organization_models SET is_active = $1 WHERE model_id = $2', [active, 'beta']);
-    for (let round = 0; round < 10; round += 1) {
+    for (let round = 0; round < 3; round += 1) {
       await world.command('model', 'deny', 'beta');
       expect(await ask(world.ann, 'beta')).toEqual(REFUSED);
       await world.command('model', 'allow', 'beta');
@@ -66,7 +67,7 @@ describe.each(RELEASES)('Open WebUI %s on PostgreSQL', (version) => {
       await byHand(1);
       expect(await ask(world.ann, 'beta')).toEqual(answered('beta'));
     }
-    expect(world.provider.requests.filter(({ method }) => method === 'POST')).toHaveLength(20);
+    expect(world.provider.requests.filter(({ method }) => method === 'POST')).toHaveLength(6);
   });
 
   it('judges a preset by its base when it runs', async () => {
@@ -96,8 +97,9 @@ describe.each(RELEASES)('Open WebUI %s on PostgreSQL', (version) => {
     expect((await run(world.gate.url)).status).toBe(403);
     // as the scheduler of the backend does it, past the front door
     expect((await run(world.backend.url)).status).toBe(200);
-    expect(await ask(world.ann, 'alpha')).toEqual(answered('alpha'));
-    expect(world.provider.asked()).toEqual(['alpha']);
+    const denial = /"door":"provider".*"decision":"deny".*"model":"beta"/;
+    await until(() => denial.test(world.gate.log()), 20_000, 'the provider door refuses the automation');
+    expect(world.provider.asked()).toEqual([]);
     await world.command('model', 'allow', 'beta');
   });
 
