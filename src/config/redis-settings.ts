@@ -81,6 +81,7 @@ export const REDIS_SETTINGS = {
   REDIS_CLUSTER: settingWithDefault(value.boolean, 'false'),
   REDIS_SENTINEL_HOSTS: setting(sentinelHosts, 'sentinel-1,sentinel-2,sentinel-3'),
   REDIS_SENTINEL_PORT: settingWithDefault(value.port, '26379'),
+  REDIS_KEY_PREFIX: settingWithDefault(string.describe('the beginning of the names of keys'), 'open-webui'),
   MODELGATE_REDIS_KEY_PREFIX: settingWithDefault(keyPrefix, 'modelgate'),
   MODELGATE_LIMITS_WITHOUT_REDIS: settingWithDefault(value.word('local', 'refuse', 'open'), 'local'),
 } as const;
@@ -90,11 +91,13 @@ export const REDIS_MEANINGS = {
   MODELGATE_REDIS_URL:
     "Redis (6.2 or later) or Valkey in which several gates count their limits together. `rediss://` is TLS. Not set: the backend's `REDIS_URL`; none of the two, or `off`: each gate counts for itself.",
   REDIS_URL:
-    "The backend's own setting; read where `MODELGATE_REDIS_URL` is not set. With Sentinel its host is the name of the master.",
+    "The backend's own setting: limits are counted there where `MODELGATE_REDIS_URL` is not set, and the sessions that the backend has ended are known from there. With Sentinel its host is the name of the master.",
   REDIS_CLUSTER: "The backend's own setting: `true` where the URL leads to a Redis Cluster.",
   REDIS_SENTINEL_HOSTS:
     "The backend's own setting: Sentinels that know the master. User and password of the URL are for them too.",
   REDIS_SENTINEL_PORT: "The backend's own setting: port of all of them.",
+  REDIS_KEY_PREFIX:
+    "The backend's own setting: what its keys in `REDIS_URL` begin with. There it says which sessions have been signed out.",
   MODELGATE_REDIS_KEY_PREFIX:
     'What the names of all keys begin with, in braces: gates of one backend have the same, those of another a different one.',
   MODELGATE_LIMITS_WITHOUT_REDIS:

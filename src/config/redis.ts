@@ -1,14 +1,33 @@
 /** Which Redis counts the limits, and how it is reached; undefined where each gate counts for itself. */
+import { isDeepStrictEqual } from 'node:util';
 import type { ConfigIssue } from './issue.ts';
+import { REDIS_SETTINGS } from './redis-settings.ts';
 import type { RawSettings, SettingName, Values } from './settings.ts';
 
+type RedisUrl = NonNullable<Values['REDIS_URL']>;
 export type RedisConfig = NonNullable<ReturnType<typeof toRedis>>;
 
 /** @returns undefined where no Redis is set, or it is switched off */
 export function toRedis(values: Values) {
-  const { MODELGATE_REDIS_URL: url = values.REDIS_URL, REDIS_SENTINEL_HOSTS: sentinels } = values;
-  if (url === undefined || url === 'off') return undefined;
-  const port = values.REDIS_SENTINEL_PORT;
+  const { MODELGATE_REDIS_URL: url = values.REDIS_URL } = values;
+  return url === undefined || url === 'off' ? undefined : reachedBy(url, values);
+}
+
+/**
+ * Where the backend says which sessions it has ended: `elsewhere` is its Redis where limits are counted in another.
+ * @returns undefined where that is not known, or Redis is switched off
+ */
+export function toRevocations(values: Values) {
+  const { MODELGATE_REDIS_URL: own, REDIS_URL: url, REDIS_KEY_PREFIX: keyPrefix } = values;
+  if (url === undefined || own === 'off') return undefined;
+  return {
+    keyPrefix,
+    elsewhere: own === undefined || isDeepStrictEqual(own, url) ? undefined : reachedBy(url, values),
+  };
+}
+
+function reachedBy(url: RedisUrl, values: Values) {
+  const { REDIS_SENTINEL_HOSTS: sentinels, REDIS_SENTINEL_PORT: port } = values;
   return {
     ...url,
     /** Sentinel wins where both are set, as in the backend. */
@@ -21,8 +40,10 @@ export function toRedis(values: Values) {
 
 /** What the backend has too does no harm where limits are counted elsewhere: one `.env` serves both. */
 export const isUnusedRedis = (name: SettingName, settings: RawSettings): boolean =>
-  (name === 'REDIS_URL' && settings.has('MODELGATE_REDIS_URL')) ||
-  (/^REDIS_(?:CLUSTER|SENTINEL)/.test(name) && !hasRedis(settings));
+  (name === 'REDIS_URL' && settings.has('MODELGATE_REDIS_URL') && !isReadable(settings.get(name)?.text)) ||
+  (/^REDIS_(?:CLUSTER|SENTINEL|KEY_PREFIX)/.test(name) && !hasRedis(settings));
+
+const isReadable = (url: string | undefined): boolean => REDIS_SETTINGS.REDIS_URL.schema.safeParse(url).success;
 
 const hasRedis = (settings: RawSettings): boolean =>
   settings.get('MODELGATE_REDIS_URL')?.text !== 'off' &&

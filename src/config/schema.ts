@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { DatabaseConfig } from './database.ts';
 import { PROVIDER_SETTINGS } from './provider-settings.ts';
 import type { ProviderConfig } from './provider.ts';
-import { toRedis } from './redis.ts';
+import { toRedis, toRevocations } from './redis.ts';
 import { type SettingName, type Values, SETTING_NAMES } from './settings.ts';
 import type { LedgerConfig } from './usage.ts';
 
@@ -70,6 +70,8 @@ export const toConfig = (values: Values, { database, upstreamUrl, secretKeys, pr
     },
     /** Where limits are counted; undefined: in this process. */
     redis: toRedis(values),
+    /** Where the backend says which sessions it has ended; undefined: left to the backend. */
+    revocations: toRevocations(values),
     trustedProxies: values.MODELGATE_TRUSTED_PROXIES ?? [],
     maxBodyBytes: values.MODELGATE_MAX_BODY,
     maxHeaderBytes: values.MODELGATE_MAX_HEADER,

@@ -2,12 +2,19 @@ import type { PostgresAddress } from './postgres-url.ts';
 import type { Config } from './schema.ts';
 
 /** @returns every key that a configured gate has, for the log to look for */
-export const secretsOf = ({ identity, provider, keysSecret, redis, database }: Config): readonly string[] => [
+export const secretsOf = ({
+  identity,
+  provider,
+  keysSecret,
+  redis,
+  revocations,
+  database,
+}: Config): readonly string[] => [
   ...(database.engine === 'postgresql' ? passwordsOf(database.address) : []),
   ...identity.secretKeys,
   ...(provider?.accessKeys ?? []),
   ...(provider?.providers.flatMap(({ key }) => key ?? []) ?? []),
-  ...(redis?.secrets ?? []),
+  ...[redis, revocations?.elsewhere].flatMap((one) => one?.secrets ?? []),
   ...[provider?.user.tokenSecret ?? [], keysSecret ?? []].flat(),
 ];
 

@@ -9,6 +9,7 @@ import { filterModels } from '../enforcement/filter-models.ts';
 import { createJudge, createProviderModels } from '../enforcement/judge.ts';
 import { createListReading } from '../enforcement/list-reading.ts';
 import { authenticate, createIdentity, identify } from '../identity/authenticate.ts';
+import { type Revocations, askRevocation, unlessRevoked } from '../identity/revocation.ts';
 import { refuseUsedUp } from '../limits/budgets.ts';
 import { createLimits } from '../limits/limits.ts';
 import { createMemoryAllowances } from '../limits/memory.ts';
@@ -18,6 +19,7 @@ import { answeringOf, countedAs, runsModel, socketSurface } from '../openwebui/e
 import { canonicalPath } from '../openwebui/match.ts';
 import { listedBy } from '../openwebui/pages.ts';
 import { createChatOrder } from '../openwebui/saved-chats.ts';
+import type { Decision } from '../policy/decision.ts';
 import { provedUser } from '../policy/principal.ts';
 import { createReading } from '../reading/reading.ts';
 import type { Store } from '../store/store.ts';
@@ -48,6 +50,8 @@ interface GateParts {
   readonly ledger?: Ledger | undefined;
   /** Undefined: limits are counted in this process. */
   readonly redis?: Pick<RedisLimits, 'allowancesFor'> | undefined;
+  /** Undefined: which sessions the backend has ended one by one is left to it. */
+  readonly revocations?: Revocations | undefined;
   readonly now?: () => number;
 }
 
@@ -161,12 +165,15 @@ function createStages(parts: SharedParts): Hono<GateEnv> {
     app.use(canonicalPath);
     app.use(parts.sessions.stage);
     app.use(authenticate(parts, parts.store.isRemote ? whenFar : undefined));
+    for (const stage of revocationOf(parts)) app.use(stage);
     app.use(limits.limit);
+    const { decide, foresee } = createSurfaceDecider(parts);
     app.use(
       authorize<Scope>({
         ...parts,
         identify: (scope) => identify(scope, parts),
-        ...createSurfaceDecider(parts),
+        decide: unlessRevoked(decide),
+        foresee,
       }),
     );
     for (const stage of budgetsOf(parts)) app.use(stage);
@@ -189,8 +196,13 @@ const SHORT_BODY_BYTES = 64 * 1024;
 /** What nothing is decided about never waits for a database that is far; what runs a model asks it once, when its name is known. */
 function whenFar({ surface }: Scope) {
   if (surface.kind === 'invokes') return 'with_decision';
-  return surface.kind !== 'neutral' || surface.unlisted !== undefined ? 'now' : 'never';
+  return isDecided({ surface }) ? 'now' : 'never';
 }
+
+const isDecided = ({ surface }: Pick<Scope, 'surface'>): boolean => surface.kind !== 'neutral' || surface.unlisted !== undefined;
+
+const revocationOf = ({ identity, revocations }: SharedParts) =>
+  revocations === undefined ? [] : [askRevocation<Scope>({ identity, revocations }, isDecided)];
 
 function budgetsOf({ ledger, store, metrics, mode, config: { usage } }: SharedParts) {
   if (ledger === undefined || usage === undefined) return [];

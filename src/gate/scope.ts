@@ -4,6 +4,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { EnforcementScope } from '../enforcement/answers.ts';
 import type { GatewayError } from '../errors.ts';
 import type { IdentityScope } from '../identity/authenticate.ts';
+import type { RevocationScope } from '../identity/revocation.ts';
 import type { LimitsScope } from '../limits/limits.ts';
 import type { OpenWebUiScope } from '../openwebui/endpoints.ts';
 import type { Surface } from '../openwebui/surfaces.ts';
@@ -11,7 +12,13 @@ import type { Principal } from '../policy/principal.ts';
 import type { TelemetryScope } from '../telemetry/recent-decisions.ts';
 import type { AnswerEdit, HeaderEdit, TransportScope } from '../transport/exchange.ts';
 
-export type Scope = TransportScope & TelemetryScope & LimitsScope & IdentityScope & OpenWebUiScope & EnforcementScope;
+export type Scope = TransportScope &
+  TelemetryScope &
+  LimitsScope &
+  IdentityScope &
+  RevocationScope &
+  OpenWebUiScope &
+  EnforcementScope;
 
 /** Hono's environment. `c.get('scope')`, and not `c.var.scope`, which builds an object of all variables each time. */
 export interface GateEnv {
@@ -46,6 +53,8 @@ export function createScope(
     principal: ANONYMOUS,
     isPrincipalCurrent: false,
     claim: undefined,
+    sessionToken: undefined,
+    revoked: undefined,
     credentialEdit: NO_EDIT,
     body: undefined,
     decision: undefined,

@@ -38,11 +38,12 @@ export async function startGate(config: Config, log: Log, version: string) {
   });
   const store = await openStore(config, log, metrics);
   const redis = await openRedis(config, log, metrics);
+  const ended = await openRevocations(config, log, redis);
   const decisions = createRecentDecisions(log.redact);
   const ledger = usage && (await openLedger(usage, log, metrics));
   const watched = ledger && watch(ledger, usage, store);
   const parts = { config, store, log, metrics, decisions };
-  const gate = createGate({ ...parts, ledger, redis });
+  const gate = createGate({ ...parts, ledger, redis, revocations: ended?.revocations });
   const door = provider && usage && ledger && createProviderDoor({ ...parts, provider, usage, ledger });
   const admin = createAdminServer({
     address: config.admin,
@@ -60,6 +61,7 @@ export async function startGate(config: Config, log: Log, version: string) {
     for (let turn = 0; turn < 3; turn += 1) await nextTurn();
     // after them: what they held there is given back
     await redis?.close();
+    ended?.close();
     return cutAtFront + cutAtProviders;
   };
   const reconfigure = (changed: Config): void => {
@@ -109,6 +111,16 @@ async function openRedis({ redis, policy }: Config, log: Log, metrics: Metrics):
   if (redis === undefined || policy.bypass !== undefined) return undefined;
   const { createRedisLimits } = await import('../limits/redis.ts');
   return createRedisLimits({ config: redis, log, metrics });
+}
+
+/** By the connection of the limits where they are counted in the backend's Redis. */
+async function openRevocations({ revocations, policy }: Config, log: Log, redis: RedisLimits | undefined) {
+  if (revocations === undefined || policy.bypass !== undefined) return undefined;
+  const { keyPrefix, elsewhere } = revocations;
+  const { createRevocations, linkToRevocations } = await import('../limits/redis-revocations.ts');
+  const own = elsewhere && (await linkToRevocations(elsewhere, log));
+  const link = own ?? redis?.link;
+  return link && { revocations: createRevocations(link, { keyPrefix, log }), close: () => own?.close() };
 }
 
 /** Its sums are where the counters begin: a restart is no reset. The first call need not wait for it. */

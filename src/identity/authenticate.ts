@@ -17,20 +17,22 @@ export interface IdentityScope extends Pick<TransportScope, 'incoming' | 'creden
   isPrincipalCurrent: boolean;
   /** What a decision asks to know who it is, where that is left to it. */
   claim: Pick<Need, 'user' | 'apiKey'> | undefined;
+  /** Which session token proves the principal, if one does. */
+  sessionToken: string | undefined;
 }
 
 interface Identified {
   readonly principal: Principal;
   readonly edit: HeaderEdit;
-  /** The credential that is judged, where the database alone knows whose it is. */
-  readonly apiKey: string | undefined;
+  /** The one that is judged. */
+  readonly credential: Credential | undefined;
 }
 
 export type Identity = ReturnType<typeof createIdentity>;
 
 const NO_CREDENTIAL: Principal = { kind: 'anonymous', because: 'no_credential' };
 const INVALID: Principal = { kind: 'anonymous', because: 'credential_invalid' };
-const EXPIRED: Principal = { kind: 'anonymous', because: 'credential_expired' };
+export const EXPIRED: Principal = { kind: 'anonymous', because: 'credential_expired' };
 const UNKNOWN: Principal = { kind: 'anonymous', because: 'user_unknown' };
 
 /** Different readable credentials in one request: a browser may hold two cookies; more is an attempt to cost us work. */
@@ -67,12 +69,12 @@ export function createIdentity(options: { readonly secretKeys: readonly string[]
       const edit = toHeaderEdit(credentials);
       const rivals = rivalsOf(credentials);
       const ask = (one: Credential | undefined) => principalOf(one, view);
-      const apiKey = judged?.form === 'key' ? judged.text : undefined;
-      const identified = (principal: Principal): Identified => ({ principal, edit, apiKey });
+      const identified = (principal: Principal): Identified => ({ principal, edit, credential: judged });
       const principal = rivals.length > 0 ? ofOneUser([judged, ...rivals], ask) : ask(judged);
       return principal instanceof Promise ? principal.then(identified) : identified(principal);
     },
     resolveToken,
+    verify: tokens.verify,
     faultOf: tokens.faultOf,
   };
 }
@@ -141,10 +143,9 @@ interface AuthenticateParts {
  */
 export function identify(scope: IdentityScope, { identity, store }: AuthenticateParts): void | Promise<void> {
   const failures = store.failures();
-  const attach = ({ principal, edit }: Identified): void => {
-    scope.principal = principal;
+  const attach = (identified: Identified): void => {
+    attachTo(scope, identified);
     scope.isPrincipalCurrent = store.failures() === failures;
-    scope.credentialEdit = edit;
   };
   const view = () => orUndefined(() => store.current());
   const identified = store.ask(() => identity.resolve(scope.incoming.rawHeaders, view()));
@@ -152,16 +153,24 @@ export function identify(scope: IdentityScope, { identity, store }: Authenticate
   attach(identified);
 }
 
+function attachTo(scope: IdentityScope, identified: Identified): void {
+  scope.principal = identified.principal;
+  scope.credentialEdit = identified.edit;
+  scope.sessionToken = textOf('session', identified);
+}
+
+const textOf = (form: Credential['form'], { credential }: Identified): string | undefined =>
+  credential?.form === form ? credential.text : undefined;
+
 /**
  * The same without a question to the database: whom it knew last. For what is not decided here, and where asking costs a way
  * through the network. @throws GatewayError `credentials_conflict` (or rejects with it)
  */
 export function recognize(scope: IdentityScope, { identity, store }: AuthenticateParts): void | Promise<void> {
-  const attach = ({ principal, edit, apiKey }: Identified): void => {
-    const id = provedUser(principal);
-    scope.principal = principal;
-    scope.claim = id === undefined ? undefined : { user: { id }, apiKey };
-    scope.credentialEdit = edit;
+  const attach = (identified: Identified): void => {
+    const id = provedUser(identified.principal);
+    scope.claim = id === undefined ? undefined : { user: { id }, apiKey: textOf('key', identified) };
+    attachTo(scope, identified);
   };
   const recognized = identity.resolve(
     scope.incoming.rawHeaders,

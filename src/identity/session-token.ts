@@ -5,15 +5,18 @@ import { isObject, isTruthyInPython, parseExactJson } from '../references/json.t
 import { hasSessionShape, isCanonical } from './credential.ts';
 import { type UserId, toUserId } from '../policy/principal.ts';
 
+export interface Session {
+  readonly userId: UserId;
+  /** The claim `jti`, by which one session is ended (from 0.6.37); empty where there is none. */
+  readonly jti: string;
+  /** The claim `iat`, as it is. */
+  readonly issuedAt: unknown;
+  /** The claim `session_stamp` (from 0.12). */
+  readonly stamp: unknown;
+}
+
 export type VerifiedToken =
-  | {
-      readonly state: 'valid';
-      readonly userId: UserId;
-      /** The claim `session_stamp` (from 0.12). */
-      readonly stamp: unknown;
-    }
-  | { readonly state: 'expired' }
-  | { readonly state: 'invalid' };
+  (Session & { readonly state: 'valid' }) | { readonly state: 'expired' } | { readonly state: 'invalid' };
 
 /** Why the gate does not know a session of the backend; `early` and `over` by our clock. */
 export type TokenFault = 'other_key' | 'unknown_form' | 'early' | 'over';
@@ -79,7 +82,7 @@ export function createSessionTokens(options: { readonly secretKeys: readonly str
   };
 }
 
-/** What only the backend can know (revocation of one token, second factor) stays the backend's to refuse. */
+/** What only the backend can know (second factor) stays the backend's to refuse. */
 function toEntry(claims: SessionClaims | string, nowMs: number): Entry {
   if (typeof claims === 'string' || claims.startsAt > nowMs / 1000 + CLOCK_SKEW_SECONDS) {
     return { verified: INVALID, until: nowMs + REMEMBER_INVALID_MS };
@@ -87,7 +90,8 @@ function toEntry(claims: SessionClaims | string, nowMs: number): Entry {
   // PyJWT: expired when int(exp) <= now.
   const until = (claims.expiresAt ?? Infinity) * 1000;
   if (nowMs >= until) return { verified: EXPIRED, until: Infinity };
-  return { verified: { state: 'valid', userId: toUserId(claims.id), stamp: claims.stamp }, until, after: EXPIRED };
+  const { id, jti, issuedAt, stamp } = claims;
+  return { verified: { state: 'valid', userId: toUserId(id), jti, issuedAt, stamp }, until, after: EXPIRED };
 }
 
 async function readClaims(token: string, keys: readonly CryptoKey[]) {
@@ -120,10 +124,10 @@ function readSessionClaims(header: Uint8Array, payload: Uint8Array) {
   if (typeof id !== 'string' || id === '' || !id.isWellFormed() || !TOKEN_TYPES.has(typ)) return undefined;
   // an audience that no reader asks for, unless it is nothing to Python
   if (isTruthyInPython(aud) || typeof sub !== 'string' || typeof jti !== 'string') return undefined;
-  const [expiresAt, notBefore, issuedAt] = [exp, nbf, iat].map(toInteger);
-  if (notBefore === undefined || issuedAt === undefined) return undefined;
+  const [expiresAt, notBefore, begunAt] = [exp, nbf, iat].map(toInteger);
+  if (notBefore === undefined || begunAt === undefined) return undefined;
   if (exp !== undefined && expiresAt === undefined) return undefined;
-  return { id, stamp, expiresAt, startsAt: Math.max(notBefore, issuedAt) };
+  return { id, jti, stamp, issuedAt: claims['iat'], expiresAt, startsAt: Math.max(notBefore, begunAt) };
 }
 
 /** `crit` is read from 2.12 on: `b64`, the one extension that it knows, where that is there. */

@@ -79,6 +79,7 @@ export async function createRedisLimits({ config, log, metrics, now = () => perf
         gates: () => gates,
         without: metrics.redis.without,
       }),
+    link,
     /** What operators see of it. */
     state: () => ({ redis, gates, without: config.without, problem: link.absence, warning: evicts && EVICTS }),
     async close(): Promise<void> {

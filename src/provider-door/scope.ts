@@ -81,6 +81,7 @@ export const createProviderScope = (incoming: IncomingMessage, outgoing: ServerR
     principal: { kind: 'anonymous', because: 'no_credential' },
     isPrincipalCurrent: false,
     claim: undefined,
+    sessionToken: undefined,
     credentialEdit: { remove: new Set(), add: [] },
     body: undefined,
     decision: undefined,

@@ -27,7 +27,7 @@ describe('the user', () => {
     ['{"id":"ada","__proto__":{"id":"eve"}}', 'ada'],
     [`\ufeff{"id":"ada"}`, 'ada'],
   ])('of %j is %s', async (payload, userId) => {
-    expect(await tokens.verify(signToken(USUAL_HEADER, payload))).toEqual({ state: 'valid', userId });
+    expect(await tokens.verify(signToken(USUAL_HEADER, payload))).toMatchObject({ state: 'valid', userId });
   });
 
   test.each(['["id"]', '"id"', '{"id":["ada"]}', '{"id":"\\ud800"}', '{"\\u0069D":"ada"}', '', 'null'])(

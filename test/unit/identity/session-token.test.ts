@@ -20,9 +20,15 @@ describe('a session token of the backend', () => {
   it('says the stamp of the account that it was made for, from 0.12', async () => {
     const stampOf = async (session_stamp: unknown) =>
       tokens.verify(await mintSession(USER, { claims: { session_stamp } }));
-    expect(await stampOf('a-stamp')).toEqual({ ...VALID, stamp: 'a-stamp' });
-    expect(await stampOf(null)).toEqual({ ...VALID, stamp: null });
-    expect(await tokens.verify(await mintSession06(USER))).toEqual(VALID);
+    expect(await stampOf('a-stamp')).toMatchObject({ ...VALID, stamp: 'a-stamp' });
+    expect(await stampOf(null)).toMatchObject({ ...VALID, stamp: null });
+    expect(await tokens.verify(await mintSession06(USER))).toEqual({ ...VALID, jti: '' });
+  });
+
+  it('says by which name it is ended, and when it was issued', async () => {
+    const claims = { jti: 'one-of-many', iat: 1_700_000_000 };
+    const expected = { ...VALID, jti: 'one-of-many', issuedAt: 1_700_000_000 };
+    expect(await tokens.verify(await mintSession(USER, { claims }))).toMatchObject(expected);
   });
 
   it.each(['session', 'automation', 'subagent'])('is valid as type %s', async (typ) => {
