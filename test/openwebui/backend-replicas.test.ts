@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type PostgresServer, startPostgres } from '../support/postgres.ts';
 import { type RedisProcess, startRedis } from '../support/redis/redis-process.ts';
-import { type Account, call, listModelIds, signIn, through } from './backend-client.ts';
+import { type Account, call, listModelIds, signIn, signUp, through } from './backend-client.ts';
 import { REFUSED, answered, ask, startPostgresWorld } from './postgres-world.ts';
 import { chatByEvents, connectSocket } from './socket-chat.ts';
 
@@ -53,6 +53,31 @@ describe('two replicas of Open WebUI 0.12.4', () => {
       expect(await ask(account, 'gamma')).toEqual(REFUSED);
     }
     expect(world.provider.asked()).toEqual(['alpha']);
+    const [first] = world.gates;
+    const ready = (await (await fetch(`${first?.adminUrl}/readyz`)).json()) as { redis: object };
+    expect(ready.redis).toMatchObject({ reachable: true, gates: 2 });
+  });
+
+  it('know on the next request what was taken away at the other', async () => {
+    const each = everywhere(world.ann, world.gates);
+    for (let round = 0; round < 3; round += 1) {
+      await world.command('model', 'deny', 'alpha');
+      expect(await Promise.all(each.map((account) => ask(account, 'alpha')))).toEqual([REFUSED, REFUSED]);
+      await world.command('model', 'allow', 'alpha');
+      expect(await Promise.all(each.map((account) => ask(account, 'alpha')))).toEqual(
+        each.map(() => answered('alpha')),
+      );
+    }
+  });
+
+  it('end all sessions of a user with the password, at once and everywhere', async () => {
+    const bob = await signUp(world.gate.url, { name: 'Bob', email: 'bob@acme.example' });
+    const change = { password: bob.password, new_password: 'Another-horse-8' };
+    const [here, there] = everywhere(bob, world.gates);
+    if (here === undefined || there === undefined) throw new Error('there are two gates');
+    expect(await ask(there, 'alpha')).toEqual(answered('alpha'));
+    await call(here, 'POST', '/api/v1/auths/update/password', change);
+    expect([await ask(there, 'alpha'), await ask(there, 'gamma')]).toMatchObject([{ status: 401 }, { status: 401 }]);
   });
 
   it('know no session any more that was signed out at one of them, and no other one', async () => {

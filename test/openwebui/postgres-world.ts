@@ -43,8 +43,12 @@ export async function startPostgresWorld(server: PostgresServer, options: Postgr
       const backend = await startOpenWebui({
         version,
         providerUrl: door.behind(provider.url),
-        // its migrations take no lock: they are the first one's
-        env: { ...door.backendSettings, ...common, ...(first && { WEBUI_SECRET_KEY: first.secretKey }) },
+        env: {
+          ...door.backendSettings,
+          ...common,
+          // migrations take no lock
+          ...(first && { WEBUI_SECRET_KEY: first.secretKey, ENABLE_DB_MIGRATIONS: 'false' }),
+        },
       });
       ends.defer(backend.close);
       backends.push(backend);
