@@ -67,18 +67,10 @@ export async function createRedisLimits({ config, log, metrics, now = () => perf
     log.info({ redis, gates }, 'Redis is back: all gates count their limits together');
   }
   await link.open();
+  const shared = { config, link, places, keyOf, now, gates: () => gates, without: metrics.redis.without };
   return {
     /** For limits that change while the gate runs; what Redis knows of payers stays. */
-    allowancesFor: (limits: LimitsConfig): Allowances =>
-      createAllowances(limits, {
-        config,
-        link,
-        places,
-        keyOf,
-        now,
-        gates: () => gates,
-        without: metrics.redis.without,
-      }),
+    allowancesFor: (limits: LimitsConfig): Allowances => createAllowances(limits, shared),
     link,
     /** What operators see of it. */
     state: () => ({ redis, gates, without: config.without, problem: link.absence, warning: evicts && EVICTS }),

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { type Account, send, through } from './backend-client.ts';
 import type { Release } from './release.ts';
-import type { Tenants } from './tenants.ts';
+import { type Tenants, askPermitted } from './tenants.ts';
 
 /** A member of acme who wants a model that acme does not have. */
 export interface Attack {
@@ -49,6 +49,17 @@ export class Attempt {
   unique(prefix: string): string {
     return `${prefix}-${randomUUID().slice(0, 8)}`;
   }
+}
+
+/** @returns the requests of the attacker that have reached a provider for a model which the attacker may not have */
+export async function reachedBy(run: Attack['run'], tenants: Tenants, url = tenants.gate.url): Promise<string[]> {
+  tenants.forget();
+  await run(new Attempt(tenants, url));
+  await tenants.quiet();
+  // sent last, arrives last: what the attack has set in motion is on its way by now
+  await askPermitted(through(tenants.ann, url), 'alpha');
+  await tenants.quiet();
+  return tenants.forbidden(tenants.ann);
 }
 
 /** The few members of answers that an attack goes on with; all absent where it was refused. */

@@ -188,13 +188,12 @@ async function answeredInChannel(a: Attempt): Promise<{ channel: string; answer:
   const channel = await createChannel(a.ada, a.unique('channel'));
   await postChannelMessage(a.bob, channel, `<@M:${F}|b> Hello`);
   await a.tenants.arrival(F, 15_000);
-  const answer = a.tenants.sql
-    .prepare("SELECT id FROM message WHERE channel_id = ? AND json_extract(meta, '$.model_id') = ?")
-    .get(channel, F) as { id: string };
+  const asked = "SELECT id FROM message WHERE channel_id = ? AND meta ->> 'model_id' = ?";
+  const [answer] = a.tenants.query(asked, channel, F) as { id: string }[];
   // what bob has asked for is bob's
   await a.tenants.quiet();
   a.tenants.forget();
-  return { channel, answer: answer.id };
+  return { channel, answer: answer?.id ?? 'none' };
 }
 
 const mention = (content: string, worksWithout: readonly Release[] = NEW): Attack =>
@@ -373,7 +372,7 @@ const FREED: readonly Attack[] = [
     attack(`an old timer, its id with ${JSON.stringify(removed)}`, NEW, async (a) => {
       const timer = await madeBefore(a, chatOf([]));
       const meta = JSON.stringify({ internal: true, type: 'timer', run: { model_id: F, chat_context: {} } });
-      a.tenants.sql.prepare('UPDATE chat SET meta = ? WHERE id = ?').run(meta, timer);
+      a.tenants.query('UPDATE chat SET meta = ? WHERE id = ?', meta, timer);
       const chat = await newChat(a, EXCHANGE);
       await a.post(CHAT, continued(chat));
       await save(a, chat, [user('p', 'b', { meta: { internal: true, type: 'timer', timer_id: timer + removed } })]);

@@ -27,6 +27,8 @@ export interface OpenWebui {
   dataDir: string;
   databasePath: string;
   secretKey: string;
+  /** Where its data is, as it and the gate have it in their environment; empty where that is a file below `dataDir`. */
+  databaseSettings: Record<string, string>;
   /** Milliseconds from spawning the process to its first healthy answer. */
   startedAfterMs: number;
   /** What the backend has written so far, the newest megabyte. */
@@ -129,6 +131,7 @@ export async function startOpenWebui(options: OpenWebuiOptions): Promise<OpenWeb
       dataDir,
       databasePath: join(dataDir, 'webui.db'),
       secretKey: env['WEBUI_SECRET_KEY'] ?? secretKey,
+      databaseSettings: Object.fromEntries(Object.entries(env).filter(([name]) => name.startsWith('DATABASE_'))),
       startedAfterMs: Math.round(performance.now() - started),
       log: served.output,
       close,

@@ -5,21 +5,13 @@ import { type Charged, type MeteredProvider, startMeteredProvider } from '../sup
 import type { RecordedRequest } from '../support/upstream/upstreams.ts';
 import { type Account, addUser, through } from './backend-client.ts';
 import type { Release } from './release.ts';
-import { type Tenants, startTenants } from './tenants.ts';
+import { type Tenants, NO_LIMITS, startTenants } from './tenants.ts';
 
 /** What the backend runs for itself. */
 export const TASK_MODEL = 'worker';
 export const EMBEDDING_MODEL = 'embedding-of-the-backend';
 /** What every answer says that is not streamed: all that a task wants. */
 const ANSWER_OF_TASKS = '{"title": "Words", "tags": ["words"], "follow_ups": ["More words?"]}';
-
-const NO_LIMITS = {
-  MODELGATE_LIMIT_ADDRESS: 'off',
-  MODELGATE_LIMIT_USER: 'off',
-  MODELGATE_LIMIT_CHAT: 'off',
-  MODELGATE_LIMIT_ORGANIZATION: 'off',
-  MODELGATE_LIMIT_CONCURRENT_CHATS: 'off',
-};
 
 /** Who pays for what; `otherwise` for what the backend runs for itself. */
 interface Payers {

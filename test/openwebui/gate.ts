@@ -24,6 +24,7 @@ export async function startRealGate(backend: OpenWebui, settings: Record<string,
     MODELGATE_UPSTREAM_URL: backend.url,
     DATA_DIR: backend.dataDir,
     WEBUI_SECRET_KEY: backend.secretKey,
+    ...backend.databaseSettings,
     ...settings,
   });
   const close = async (): Promise<void> => {

@@ -3,7 +3,7 @@
  * attacks are then sent through a gate that is switched off, where they must succeed: otherwise they prove nothing.
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Attempt, FORBIDDEN, type Attack } from './attack.ts';
+import { Attempt, FORBIDDEN, type Attack, reachedBy } from './attack.ts';
 import { CHAT_ATTACKS } from './attacks-chat.ts';
 import { PRESET_ATTACKS } from './attacks-preset.ts';
 import { STORED_ATTACKS } from './attacks-stored.ts';
@@ -12,7 +12,7 @@ import { call, listModelIds, through } from './backend-client.ts';
 import { createPreset } from './backend-content.ts';
 import { type RealGate, startRealGate } from './gate.ts';
 import { RELEASES } from './release.ts';
-import { type Tenants, askPermitted, question, startTenants } from './tenants.ts';
+import { type Tenants, NO_LIMITS, askPermitted, question, startTenants } from './tenants.ts';
 
 const ATTACKS: readonly (readonly [topic: string, attacks: readonly Attack[]])[] = [
   ['one request', CHAT_ATTACKS],
@@ -24,15 +24,7 @@ const ATTACKS: readonly (readonly [topic: string, attacks: readonly Attack[]])[]
 /** Longest wait for an attack that must arrive: some run in the background of the backend. */
 const ARRIVAL_MS = 15_000;
 
-/** An attack that a limit refuses would prove nothing about models. */
-const GATE_SETTINGS = {
-  MODELGATE_MEDIA_MODELS: 'tts-1,dall-e-2',
-  MODELGATE_LIMIT_ADDRESS: 'off',
-  MODELGATE_LIMIT_USER: 'off',
-  MODELGATE_LIMIT_CHAT: 'off',
-  MODELGATE_LIMIT_ORGANIZATION: 'off',
-  MODELGATE_LIMIT_CONCURRENT_CHATS: 'off',
-};
+const GATE_SETTINGS = { ...NO_LIMITS, MODELGATE_MEDIA_MODELS: 'tts-1,dall-e-2' };
 
 describe.each(RELEASES)('in front of Open WebUI %s', (version) => {
   let tenants: Tenants;
@@ -51,13 +43,7 @@ describe.each(RELEASES)('in front of Open WebUI %s', (version) => {
 
   describe.each(ATTACKS)('no forbidden model is reached by %s:', (_topic, attacks) => {
     it.each(attacks.filter(({ onlyOn }) => onlyOn?.includes(version) !== false))('$name', async ({ run }) => {
-      tenants.forget();
-      await run(new Attempt(tenants, tenants.gate.url));
-      await tenants.quiet();
-      // Sent last, arrives last: what the attack has set in motion is on its way by now
-      await askPermitted(tenants.ann, 'alpha');
-      await tenants.quiet();
-      expect(tenants.forbidden(tenants.ann)).toEqual([]);
+      expect(await reachedBy(run, tenants)).toEqual([]);
     });
   });
 

@@ -2,10 +2,14 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { until } from '../support/process/with-timeout.ts';
 import { type PostgresServer, startPostgres } from '../support/postgres.ts';
+import { reachedBy } from './attack.ts';
+import { PRESET_ATTACKS } from './attacks-preset.ts';
+import { STORED_ATTACKS } from './attacks-stored.ts';
 import { call, createApiKey, listModelIds, send, signIn, signUp, through } from './backend-client.ts';
 import { createAutomation, createPreset } from './backend-content.ts';
 import { ORGANIZATION, REFUSED, answered, ask, startPostgresWorld } from './postgres-world.ts';
 import { RELEASES } from './release.ts';
+import { type Tenants, NO_LIMITS, startTenants } from './tenants.ts';
 
 let server: PostgresServer;
 beforeAll(async () => {
@@ -129,5 +133,18 @@ describe.each(RELEASES)('Open WebUI %s on PostgreSQL', (version) => {
     expect(world.provider.asked()).toEqual([]);
     await become('user');
     expect(await ask(dan, 'alpha')).toEqual(answered('alpha'));
+  });
+});
+
+describe('what is stored in PostgreSQL, and run later by Open WebUI 0.12.4', () => {
+  let tenants: Tenants;
+  beforeAll(async () => {
+    tenants = await startTenants({ version: '0.12.4', postgres: server, gateSettings: NO_LIMITS });
+  });
+  afterAll(() => tenants.close());
+
+  const attacks = [...STORED_ATTACKS, ...PRESET_ATTACKS].filter(({ onlyOn }) => onlyOn?.includes('0.12.4') !== false);
+  it.each(attacks)('no forbidden model is reached by $name', async ({ run }) => {
+    expect(await reachedBy(run, tenants)).toEqual([]);
   });
 });

@@ -1,7 +1,7 @@
 /** A real backend on PostgreSQL between both doors of gates, with one organization that automatic initialization has made. */
-import pg from 'pg';
+import type pg from 'pg';
 import { runCommand } from '../support/process/command.ts';
-import { type PostgresServer } from '../support/postgres.ts';
+import type { PostgresServer } from '../support/postgres.ts';
 import { type Provider, startProvider } from '../support/upstream/providers.ts';
 import { openSignUp, send, signUp } from './backend-client.ts';
 import { type OpenWebui, startOpenWebui } from './backend.ts';
@@ -29,10 +29,9 @@ export async function startPostgresWorld(server: PostgresServer, options: Postgr
     const database = ends.use(await server.createDatabase({ era: 'none', schema }));
     const provider: Provider = ends.use(await startProvider({ models: PROVIDER_MODELS, gapMs: 20 }));
     const door = await doorTo(provider);
+    const place = { DATABASE_URL: database.url, ...(schema !== 'public' && { DATABASE_SCHEMA: schema }) };
     const common = {
       ...settings,
-      DATABASE_URL: database.url,
-      ...(schema !== 'public' && { DATABASE_SCHEMA: schema }),
       OPENROUTER_EXTERNAL_USER: ORGANIZATION,
       ORGANIZATION_NAME: 'Acme',
     };
@@ -46,6 +45,7 @@ export async function startPostgresWorld(server: PostgresServer, options: Postgr
         env: {
           ...door.backendSettings,
           ...common,
+          ...place,
           // migrations take no lock
           ...(first && { WEBUI_SECRET_KEY: first.secretKey, ENABLE_DB_MIGRATIONS: 'false' }),
         },
@@ -67,7 +67,7 @@ export async function startPostgresWorld(server: PostgresServer, options: Postgr
       sql: database.sql as Pick<pg.Client, 'query'>,
       /** `modelgate` as an operator runs it beside the gate. */
       async command(...words: string[]): Promise<void> {
-        const environment = { ...common, DATA_DIR: backend.dataDir };
+        const environment = { ...common, ...place, DATA_DIR: backend.dataDir };
         const { code, stderr } = await runCommand([...words, '--org', ORGANIZATION, '--json'], { environment });
         if (code !== 0) throw new Error(stderr);
       },

@@ -1,5 +1,6 @@
 /** Two organizations share one real backend: each sees and uses its own models, and ordinary life goes on. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type PostgresServer, startPostgres } from '../support/postgres.ts';
 import { rawRequest, requestText } from '../support/gate/raw-connection.ts';
 import { type Account, call, listModelIds, send, signIn, signUp, through } from './backend-client.ts';
 import { createChat, createPreset, presetBody } from './backend-content.ts';
@@ -11,8 +12,13 @@ const ACME = ['alpha', 'alpha-2', 'vendor/one', 'vendor/two'];
 const GLOBEX = ['beta', 'beta-2'];
 const CHAT = '/api/chat/completions';
 
-describe.each(RELEASES)('two organizations on Open WebUI %s', (version) => {
+const PLACES = RELEASES.flatMap((version) =>
+  (['SQLite', 'PostgreSQL'] as const).map((engine) => [version, engine] as const),
+);
+
+describe.each(PLACES)('two organizations on Open WebUI %s with %s', (version, engine) => {
   const isNew = version === '0.12.4';
+  let server: PostgresServer | undefined;
   let tenants: Tenants;
   let ann: Account;
   let bob: Account;
@@ -21,7 +27,8 @@ describe.each(RELEASES)('two organizations on Open WebUI %s', (version) => {
   let root: Account;
 
   beforeAll(async () => {
-    tenants = await startTenants({ version });
+    server = engine === 'PostgreSQL' ? await startPostgres() : undefined;
+    tenants = await startTenants({ version, postgres: server });
     ({ ann, bob, ada } = tenants);
     root = through(ada, tenants.backend.url);
     await call(root, 'POST', '/api/v1/configs/models', {
@@ -36,6 +43,7 @@ describe.each(RELEASES)('two organizations on Open WebUI %s', (version) => {
 
   afterAll(async () => {
     await tenants.close();
+    await server?.[Symbol.asyncDispose]();
   });
 
   const usable = async (account: Account, model: string): Promise<boolean> => {
@@ -200,7 +208,7 @@ describe.each(RELEASES)('two organizations on Open WebUI %s', (version) => {
       const eve = await signUp(tenants.gate.url, { name: 'Eve', email: 'eve@acme.example' });
       tenants.join('acme', eve);
       await askPermitted(eve, 'alpha');
-      tenants.sql.prepare('UPDATE "user" SET role = ? WHERE id = ?').run('pending', eve.id);
+      tenants.query('UPDATE "user" SET role = ? WHERE id = ?', 'pending', eve.id);
       tenants.forget();
       expect(await usable(eve, 'alpha')).toBe(false);
       expect(tenants.provider.asked()).toEqual([]);

@@ -1,13 +1,14 @@
 /** Two organizations on one real backend, with the gate in front of it, and the oracle of every test that uses them. */
 import { randomBytes } from 'node:crypto';
 import Database from 'better-sqlite3';
-import { ORGANIZATION_MEMBERS, ORGANIZATION_MODELS, SCHEMA_OBJECTS } from '../../src/store/schema.ts';
 import { type Provider, startOllama, startProvider } from '../support/upstream/providers.ts';
 import { freePort } from '../support/process/ports.ts';
 import { until } from '../support/process/with-timeout.ts';
+import type { PostgresServer } from '../support/postgres.ts';
 import { type Account, call, openSignUp, send, signUp, through } from './backend-client.ts';
 import { type OpenWebui, startOpenWebui } from './backend.ts';
 import { type RealGate, startRealGate } from './gate.ts';
+import { type Operator, type Query, makeTables, operatorOf, queryBy, queryOn } from './operator.ts';
 import type { Release } from './release.ts';
 
 /** What the provider offers; no organization was granted `gamma`. */
@@ -17,10 +18,19 @@ export const OLLAMA_MODELS = ['llama3:latest', 'mistral:latest'];
 const ACME = ['alpha', 'alpha-2', 'vendor/*', 'llama3:latest'];
 const GLOBEX = ['beta', 'beta-2', 'mistral:latest'];
 
+/** Of a gate: what a limit refuses proves nothing about models. */
+export const NO_LIMITS = {
+  MODELGATE_LIMIT_ADDRESS: 'off',
+  MODELGATE_LIMIT_USER: 'off',
+  MODELGATE_LIMIT_CHAT: 'off',
+  MODELGATE_LIMIT_ORGANIZATION: 'off',
+  MODELGATE_LIMIT_CONCURRENT_CHATS: 'off',
+};
+
 /** What the backend itself is configured to ask for, in a request of any user. */
 const OF_THE_BACKEND = new Set(['embedding-of-the-backend', 'dall-e-2']);
 
-export interface Tenants {
+export interface Tenants extends Operator {
   readonly version: Release;
   readonly provider: Provider;
   readonly ollama: Provider | undefined;
@@ -32,12 +42,10 @@ export interface Tenants {
   readonly ann: Account;
   /** Of globex. */
   readonly bob: Account;
-  /** The backend's own database, as an operator opens it. */
+  /** The backend's own file, as an operator opens it. Throws on PostgreSQL. */
   readonly sql: Database.Database;
-  grant(organization: string, model: string): void;
-  withdraw(organization: string, model: string): void;
-  join(organization: string, account: Account): void;
-  leave(organization: string, account: Account): void;
+  /** One statement of an operator on either engine, with a `?` for each value. @returns the rows */
+  readonly query: Query;
   /** Waits until nothing runs in the backend any more. */
   quiet(): Promise<void>;
   /** Forgets what the providers were asked for. */
@@ -58,6 +66,8 @@ export interface TenantsOptions {
   readonly gateSettings?: Record<string, string>;
   /** Puts the provider door between the backend and its providers. */
   readonly providerDoor?: boolean;
+  /** A new database there is the backend's, instead of a file. */
+  readonly postgres?: PostgresServer | undefined;
 }
 
 const isPermitted = (grants: readonly string[], model: string): boolean =>
@@ -72,12 +82,14 @@ export async function startTenants(options: TenantsOptions): Promise<Tenants> {
   const provider = options.provider ?? (await startProvider({ models: PROVIDER_MODELS, gapMs: 20 }));
   const ollama = withOllama === true ? await startOllama({ models: OLLAMA_MODELS }) : undefined;
   const door = providerDoor === true ? await doorTo(provider, ollama) : undefined;
+  const database = await options.postgres?.createDatabase({ era: 'none' });
   const backend = await startOpenWebui({
     version,
     providerUrl: door?.behind(provider.url) ?? provider.url,
     ...(ollama && { ollamaUrl: door?.behind(ollama.url) ?? ollama.url }),
     env: {
       ...door?.backendSettings,
+      ...(database && { DATABASE_URL: database.url }),
       ENABLE_CONTEXT_COMPACTION: 'true',
       ENABLE_AUTOCOMPLETE_GENERATION: 'true',
       ENABLE_IMAGE_EDIT: 'true',
@@ -89,8 +101,10 @@ export async function startTenants(options: TenantsOptions): Promise<Tenants> {
   await openSignUp(ada);
   const ann = await signUp(gate.url, { name: 'Ann', email: 'ann@acme.example' });
   const bob = await signUp(gate.url, { name: 'Bob', email: 'bob@globex.example' });
-  const sql = new Database(backend.databasePath, { timeout: 10_000 });
-  const operator = operatorOf(sql);
+  const file = database === undefined ? new Database(backend.databasePath, { timeout: 10_000 }) : undefined;
+  if (file !== undefined) makeTables(file);
+  const query = database === undefined ? queryOn(fileOf(file)) : queryBy(database.url);
+  const operator = operatorOf(query);
   for (const model of ACME) operator.grant('acme', model);
   for (const model of GLOBEX) operator.grant('globex', model);
   for (const account of [ann, ada]) operator.join('acme', account);
@@ -114,7 +128,10 @@ export async function startTenants(options: TenantsOptions): Promise<Tenants> {
     ada,
     ann,
     bob,
-    sql,
+    get sql() {
+      return fileOf(file);
+    },
+    query,
     ...operator,
     forget: () => recorders.forEach((recorder) => recorder.reset()),
     arrival: (model, ms) =>
@@ -135,9 +152,10 @@ export async function startTenants(options: TenantsOptions): Promise<Tenants> {
         .map(({ path, model }) => `${model} at ${path}`);
     },
     async close() {
-      sql.close();
+      file?.close();
       await gate.close();
       await backend.close();
+      await database?.[Symbol.asyncDispose]();
       await provider.close();
       await ollama?.close();
     },
@@ -173,35 +191,9 @@ export async function doorTo(provider: Provider, ollama?: Provider) {
   };
 }
 
-type Operator = Pick<Tenants, 'grant' | 'withdraw' | 'join' | 'leave'>;
-
-/** What an operator writes by hand, statement by statement as in the deployment guide. */
-function operatorOf(sql: Database.Database): Operator {
-  for (const object of [
-    ORGANIZATION_MODELS,
-    ORGANIZATION_MEMBERS,
-    ...SCHEMA_OBJECTS.filter(({ kind }) => kind === 'index'),
-  ])
-    sql.exec(object.sql);
-  const now = Math.floor(Date.now() / 1000);
-  const grant = sql.prepare(
-    `INSERT INTO organization_models (id, organization_id, model_id, is_active, created_at, updated_at)
-     VALUES (?, ?, ?, 1, ?, ?) ON CONFLICT DO UPDATE SET is_active = 1`,
-  );
-  const withdraw = sql.prepare(
-    'UPDATE organization_models SET is_active = 0 WHERE organization_id = ? AND model_id = ?',
-  );
-  const join = sql.prepare(
-    `INSERT INTO organization_members (id, organization_id, user_id, is_active, joined_at)
-     VALUES (?, ?, ?, 1, ?) ON CONFLICT DO UPDATE SET is_active = 1`,
-  );
-  const leave = sql.prepare('UPDATE organization_members SET is_active = 0 WHERE organization_id = ? AND user_id = ?');
-  return {
-    grant: (organization, model) => void grant.run(`orgmod_${organization}_${model}`, organization, model, now, now),
-    withdraw: (organization, model) => void withdraw.run(organization, model),
-    join: (organization, { id }) => void join.run(`om_${id}_${organization}`, organization, id, now),
-    leave: (organization, { id }) => void leave.run(organization, id),
-  };
+function fileOf(file: Database.Database | undefined): Database.Database {
+  if (file === undefined) throw new Error('the database of these tenants is no file');
+  return file;
 }
 
 function isIdle(answer: unknown): boolean {
