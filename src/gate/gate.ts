@@ -19,7 +19,6 @@ import { answeringOf, countedAs, runsModel, socketSurface } from '../openwebui/e
 import { canonicalPath } from '../openwebui/match.ts';
 import { listedBy } from '../openwebui/pages.ts';
 import { createChatOrder } from '../openwebui/saved-chats.ts';
-import type { Decision } from '../policy/decision.ts';
 import { provedUser } from '../policy/principal.ts';
 import { createReading } from '../reading/reading.ts';
 import type { Store } from '../store/store.ts';
@@ -199,7 +198,8 @@ function whenFar({ surface }: Scope) {
   return isDecided({ surface }) ? 'now' : 'never';
 }
 
-const isDecided = ({ surface }: Pick<Scope, 'surface'>): boolean => surface.kind !== 'neutral' || surface.unlisted !== undefined;
+const isDecided = ({ surface }: Pick<Scope, 'surface'>): boolean =>
+  surface.kind !== 'neutral' || surface.unlisted !== undefined;
 
 const revocationOf = ({ identity, revocations }: SharedParts) =>
   revocations === undefined ? [] : [askRevocation<Scope>({ identity, revocations }, isDecided)];

@@ -39,8 +39,8 @@ export function askRevocation<Scope extends RevocationScope>(
 
 /** @returns the decision, for which a revoked session is one that has ended */
 export const unlessRevoked =
-  <Scope extends RevocationScope, Outcome>(decide: (scope: Scope) => Promise<Outcome>) =>
-  (scope: Scope): Promise<Outcome> => {
+  <Scope, Outcome>(decide: (scope: Scope) => Promise<Outcome>) =>
+  (scope: Scope & RevocationScope): Promise<Outcome> => {
     const { revoked } = scope;
     if (revoked === undefined) return decide(scope);
     return revoked.then((isRevoked) => {
