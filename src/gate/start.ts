@@ -96,7 +96,7 @@ async function listenAll(config: Config, { gate, admin, door }: Doors) {
 
 function openStore({ database, policy, organization }: Config, log: Log, { policyChecked }: Metrics): Promise<Store> {
   return createStore({
-    databasePath: database.engine === 'sqlite' ? database.path : database.address,
+    database,
     maxStaleMs: policy.maxStaleMs,
     maxAgeMs: policy.maxAgeMs,
     organization,

@@ -3,6 +3,7 @@
  * may be locked, replaced, missing or in the middle of a migration at any moment.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { DatabaseConfig } from '../config/database.ts';
 import type { PostgresAddress } from '../config/postgres-url.ts';
 import { GatewayError, isPolicyUnavailable } from '../errors.ts';
 import type { Warn } from './file-thread.ts';
@@ -16,8 +17,8 @@ import { type StoredReading, createStoredReading } from './stored-reading.ts';
 import { DEADLINE_MS, LONG_LOCK_MS, ThreadedFile } from './threaded-file.ts';
 
 interface StoreOptions {
-  /** The path of the backend's file, or where its PostgreSQL is; neither need be there yet. */
-  readonly databasePath: string | PostgresAddress;
+  /** The backend's; it need not be there yet. */
+  readonly database: DatabaseConfig;
   /** How long the last good state serves while the database cannot be read. */
   readonly maxStaleMs?: number;
   /** On PostgreSQL: how old the answers may be that a request takes without asking. */
@@ -141,11 +142,11 @@ class PolicyStore implements Questions {
 }
 
 /** @returns a store that has tried to read the database once; one that is not there yet is not an error */
-export function createStore({ databasePath, ...options }: StoreOptions): Promise<Store> {
-  return typeof databasePath === 'string' ? onFile(databasePath, options) : onPostgres(databasePath, options);
+export function createStore({ database, ...options }: StoreOptions): Promise<Store> {
+  return database.engine === 'sqlite' ? onFile(database.path, options) : onPostgres(database.address, options);
 }
 
-type Options = Omit<StoreOptions, 'databasePath'>;
+type Options = Omit<StoreOptions, 'database'>;
 
 const clock = () => performance.now();
 const MAX_STALE_MS = 30_000;

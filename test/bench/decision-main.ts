@@ -10,7 +10,8 @@ const ORGANIZATIONS = 1_000;
 const GROUP = 100;
 const [databasePath = '', users = '0'] = process.argv.slice(2);
 
-const openStore = (): Promise<Store> => createStore({ databasePath, autoEnroll: false, warn: () => undefined });
+const openStore = (): Promise<Store> =>
+  createStore({ database: { engine: 'sqlite', path: databasePath }, autoEnroll: false, warn: () => undefined });
 const userId = (index: number) => toUserId(`${index.toString(16).padStart(8, '0')}-4b1d-4c3e-9f00-000000000000`);
 const modelId = (index: number) => `provider-${index % 12}/model-${index}:latest` as ModelId;
 

@@ -46,7 +46,11 @@ async function measureSize(server: PostgresServer, size: Size, ms: number): Prom
   const policy = policyOf(database);
   await policy.initialize();
   await fill(policy, size);
-  const store = await createStore({ databasePath: addressOf(database.url), autoEnroll: false, warn: () => undefined });
+  const store = await createStore({
+    database: { engine: 'postgresql', address: addressOf(database.url) },
+    autoEnroll: false,
+    warn: () => undefined,
+  });
   try {
     const cold = await coldDecisions(store, size);
     await seeActive(store, size);

@@ -8,6 +8,7 @@ import { decide } from '../../src/policy/decide.ts';
 import type { ModelId } from '../../src/policy/grant.ts';
 import type { StoreView } from '../../src/store/store-view.ts';
 import { type Store, createStore } from '../../src/store/store.ts';
+import { sqlite } from '../support/database/database.ts';
 import { manualClock } from '../support/process/clock.ts';
 import { createLargeDatabase, type LargeDatabase } from './large-database.ts';
 
@@ -48,7 +49,7 @@ async function time(name: string, repetition: Repetition, work: (index: number) 
 /** @returns every figure; the database's own connection is the backend that commits */
 export async function measureStore(database: LargeDatabase): Promise<Timing[]> {
   const clock = manualClock();
-  const options = { databasePath: database.path, autoEnroll: false, warn: () => undefined, now: clock.now };
+  const options = { database: sqlite(database.path), autoEnroll: false, warn: () => undefined, now: clock.now };
   const start = await time('start with a complete file', { samples: 5 }, async () =>
     (await createStore(options)).close(),
   );
@@ -151,7 +152,7 @@ const megabytes = () => {
 /** Every user seen once, so that every cache is as full as it gets. */
 async function measureMemory(database: LargeDatabase): Promise<string> {
   const before = megabytes();
-  const store = await createStore({ databasePath: database.path, autoEnroll: false, warn: () => undefined });
+  const store = await createStore({ database: sqlite(database.path), autoEnroll: false, warn: () => undefined });
   for (let index = 0; index < database.size.users; index++) {
     const user: UserPrincipal = { kind: 'user', id: toUserId(database.userId(index)), role: 'user' };
     await store.ask(() => [store.current().user(user.id), store.current().grantsOf(user)], { user });
@@ -168,7 +169,7 @@ function print(timing: Timing): void {
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
   using database = createLargeDatabase();
-  const initialized = await createStore({ databasePath: database.path, autoEnroll: false, warn: () => undefined });
+  const initialized = await createStore({ database: sqlite(database.path), autoEnroll: false, warn: () => undefined });
   await initialized.close();
   for (const journalMode of ['wal', 'delete']) {
     database.sql.pragma(`journal_mode = ${journalMode}`);

@@ -70,7 +70,7 @@ async function askingProviders<T>(
   work: (lookUp: LookUp) => Promise<T>,
 ): Promise<T> {
   const store = await createStore({
-    databasePath: config.database.engine === 'sqlite' ? config.database.path : config.database.address,
+    database: config.database,
     autoEnroll: false,
     warn: () => undefined,
   });

@@ -1,20 +1,13 @@
-import { randomUUIDv7 } from 'node:crypto';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import type { Admission, Call, Charge, Ending } from '../../../src/usage/call.ts';
+import type { Call } from '../../../src/usage/call.ts';
 import { type Ledger, createLedger } from '../../../src/usage/ledger.ts';
 import { callsIn, readUsage } from '../../support/database/usage.ts';
 import { describeLedger } from '../../support/usage/ledger-behaviour.ts';
-
-const DAY_MS = 86_400_000;
-const OPENED = { kind: 'opened', nearing: [], sealedKey: null };
-const NO_BUDGET: Admission = {
-  ...{ charges: [], reserve: 'typical', allowsUnpriced: false },
-  ...{ maxOutput: undefined, choices: 1, otherModels: [] },
-};
+import { DAY_MS, NO_BUDGET, OPENED, chargeOf, endingOf, sampleCall } from '../../support/usage/sample-calls.ts';
 
 let directory: string;
 let path: string;
@@ -27,39 +20,7 @@ const openLedger = (options: Partial<Parameters<typeof createLedger>[0]> = {}): 
     warn: (message) => warnings.push(message),
   });
 
-const callOf = (more: Partial<Call> = {}): Call => ({
-  id: randomUUIDv7(),
-  instance: ledger.instance,
-  startedAt: Date.now(),
-  organization: 'acme',
-  user: 'ann',
-  chat: undefined,
-  provider: 'openrouter.ai',
-  endpoint: 'chat/completions',
-  kind: 'chat',
-  model: 'or.A',
-  wireModel: 'A',
-  isStreamed: true,
-  bytesIn: 400,
-  isFree: false,
-  ...more,
-});
-
-const endingOf = (more: Partial<Ending> = {}): Ending => ({
-  state: 'closed',
-  endedAt: Date.now(),
-  status: 200,
-  usage: { input: 100, output: 10, costNano: 5_000 },
-  answeredModel: 'A-2026',
-  generationId: undefined,
-  bytesOut: 1_800,
-  ...more,
-});
-
-const chargeOf = (more: Partial<Charge> = {}): Charge => ({
-  ...{ budget: 'month', measure: 'usd', amount: 50_000, isHard: true, softAt: undefined },
-  ...{ periodStart: 0, periodEnd: Date.now() + DAY_MS, user: '', pattern: '*', ...more },
-});
+const callOf = (more: Partial<Call> = {}): Call => sampleCall({ instance: ledger.instance, ...more });
 
 beforeEach(async () => {
   directory = mkdtempSync(join(tmpdir(), 'modelgate-ledger-'));

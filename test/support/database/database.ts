@@ -69,6 +69,9 @@ export interface TestDatabase extends Disposable {
   close(): void;
 }
 
+/** As the configuration names it. */
+export const sqlite = (path: string) => ({ engine: 'sqlite', path }) as const;
+
 const SCHEMAS = new URL('../schemas/', import.meta.url);
 
 /** Makes the file; the caller closes it. */

@@ -1,4 +1,5 @@
 import { onTestFinished } from 'vitest';
+import type { PostgresAddress } from '../../../src/config/postgres-url.ts';
 import { toUserId } from '../../../src/policy/principal.ts';
 import { decide } from '../../../src/policy/decide.ts';
 import type { Decision } from '../../../src/policy/decision.ts';
@@ -7,7 +8,7 @@ import type { Need } from '../../../src/store/foresight.ts';
 import type { StoreView } from '../../../src/store/store-view.ts';
 import { type Store, createStore } from '../../../src/store/store.ts';
 import { type ManualClock, manualClock } from '../process/clock.ts';
-import { type DatabaseOptions, type TestDatabase, createDatabase } from './database.ts';
+import { type DatabaseOptions, type TestDatabase, createDatabase, sqlite } from './database.ts';
 
 /** The view of one request, which waits for what it asks. */
 export type AskedView = {
@@ -29,15 +30,15 @@ export interface OpenedStore extends Disposable {
   grants(user: string): Promise<string[]>;
 }
 
-/** A store on a file, with a clock of its own. */
+/** A store on a file, or on PostgreSQL, with a clock of its own. */
 export async function openStore(
-  databasePath: Parameters<typeof createStore>[0]['databasePath'],
+  place: string | PostgresAddress,
   options: Partial<Parameters<typeof createStore>[0]> = {},
 ): Promise<OpenedStore> {
   const clock = manualClock();
   const warnings: string[] = [];
   const store = await createStore({
-    databasePath,
+    database: typeof place === 'string' ? sqlite(place) : { engine: 'postgresql', address: place },
     // on a busy machine another thread may take its time
     deadlineMs: 10_000,
     autoEnroll: false,

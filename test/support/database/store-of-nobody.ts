@@ -8,7 +8,7 @@ import { patterns } from './opened-store.ts';
 const store = await createStore({
   // on a busy machine another thread may take its time
   deadlineMs: 10_000,
-  databasePath: process.argv[2] ?? '',
+  database: { engine: 'sqlite', path: process.argv[2] ?? '' },
   autoEnroll: true,
   organization: { id: 'acme', name: 'Acme' },
   warn: () => undefined,

@@ -122,7 +122,7 @@ export async function startGateOn(
     write: (line) => lines.push(JSON.parse(line) as Record<string, unknown>),
   });
   const store = await createStore({
-    databasePath: config.database.engine === 'sqlite' ? config.database.path : config.database.address,
+    database: config.database,
     ...place.patience,
     maxStaleMs: config.policy.maxStaleMs,
     organization: config.organization,

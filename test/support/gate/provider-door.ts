@@ -94,7 +94,7 @@ async function serve(
     write: (line) => lines.push(JSON.parse(line) as Record<string, unknown>),
   });
   const store = await createStore({
-    databasePath: config.database.engine === 'sqlite' ? config.database.path : config.database.address,
+    database: config.database,
     ...place.patience,
     maxStaleMs: config.policy.maxStaleMs,
     organization: undefined,

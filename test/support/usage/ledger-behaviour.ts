@@ -2,17 +2,11 @@
 import { randomUUIDv7 } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import type { Admission, Call, Charge, Ending } from '../../../src/usage/call.ts';
+import type { Admission, Call, Charge } from '../../../src/usage/call.ts';
 import { type Ledger, createLedger } from '../../../src/usage/ledger.ts';
 import type { Connection } from '../../../src/store/database.ts';
 import type { CallRow } from '../database/usage.ts';
-
-const DAY_MS = 86_400_000;
-const OPENED = { kind: 'opened', nearing: [], sealedKey: null };
-const NO_BUDGET: Admission = {
-  ...{ charges: [], reserve: 'typical', allowsUnpriced: false },
-  ...{ maxOutput: undefined, choices: 1, otherModels: [] },
-};
+import { DAY_MS, NO_BUDGET, OPENED, chargeOf, endingOf, sampleCall } from './sample-calls.ts';
 
 export interface LedgerWorld {
   readonly place: Pick<Parameters<typeof createLedger>[0], 'path' | 'postgres' | 'patienceMs'>;
@@ -34,39 +28,7 @@ export function describeLedger(open: () => Promise<LedgerWorld> | LedgerWorld): 
       warn: (message) => warnings.push(message),
     });
 
-  const callOf = (more: Partial<Call> = {}): Call => ({
-    id: randomUUIDv7(),
-    instance: ledger.instance,
-    startedAt: Date.now(),
-    organization: 'acme',
-    user: 'ann',
-    chat: undefined,
-    provider: 'openrouter.ai',
-    endpoint: 'chat/completions',
-    kind: 'chat',
-    model: 'or.A',
-    wireModel: 'A',
-    isStreamed: true,
-    bytesIn: 400,
-    isFree: false,
-    ...more,
-  });
-
-  const endingOf = (more: Partial<Ending> = {}): Ending => ({
-    state: 'closed',
-    endedAt: Date.now(),
-    status: 200,
-    usage: { input: 100, output: 10, costNano: 5_000 },
-    answeredModel: 'A-2026',
-    generationId: undefined,
-    bytesOut: 1_800,
-    ...more,
-  });
-
-  const chargeOf = (more: Partial<Charge> = {}): Charge => ({
-    ...{ budget: 'month', measure: 'usd', amount: 50_000, isHard: true, softAt: undefined },
-    ...{ periodStart: 0, periodEnd: Date.now() + DAY_MS, user: '', pattern: '*', ...more },
-  });
+  const callOf = (more: Partial<Call> = {}): Call => sampleCall({ instance: ledger.instance, ...more });
 
   const sql = (statement: string, ...values: unknown[]): void => void connection.prepare(statement).run(...values);
   const read = <Row>(statement: string): Row[] => connection.prepare<[], Row>(statement).all();
