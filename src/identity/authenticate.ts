@@ -34,6 +34,7 @@ const NO_CREDENTIAL: Principal = { kind: 'anonymous', because: 'no_credential' }
 const INVALID: Principal = { kind: 'anonymous', because: 'credential_invalid' };
 export const EXPIRED: Principal = { kind: 'anonymous', because: 'credential_expired' };
 const UNKNOWN: Principal = { kind: 'anonymous', because: 'user_unknown' };
+const UNRESOLVED: Principal = { kind: 'unresolved' };
 
 /** Different readable credentials in one request: a browser may hold two cookies; more is an attempt to cost us work. */
 const MAX_DIFFERENT = 4;
@@ -98,9 +99,11 @@ async function ofOneUser(
   }
   const principal = await principalOf(judged);
   const others = await Promise.all(rivals.map(async (one) => principalOf(one)));
-  const users = [principal, ...others].flatMap((one) => (one.kind === 'user' ? [one.id] : []));
-  if (new Set(users).size > 1) throw new GatewayError('credentials_conflict');
-  return principal;
+  const all = [principal, ...others];
+  const users = new Set(all.flatMap((one) => (one.kind === 'user' ? [one.id] : [])));
+  if (users.size > 1) throw new GatewayError('credentials_conflict');
+  // while the database says nothing of one of them, no user's allowance pays for it
+  return new Set(all.flatMap((one) => provedUser(one) ?? [])).size > 1 ? UNRESOLVED : principal;
 }
 
 function ofVerified(verified: VerifiedToken, view: UserView | undefined): Principal {
@@ -116,7 +119,7 @@ function ofKey(key: string, view: UserView | undefined): Principal {
     const owner = known.userOfApiKey(key);
     return owner === undefined ? INVALID : (known.user(owner) ?? UNKNOWN);
   });
-  return found ?? { kind: 'unresolved' };
+  return found ?? UNRESOLVED;
 }
 
 const lookUp = (view: UserView | undefined, ask: (view: UserView) => Principal): Principal | undefined =>

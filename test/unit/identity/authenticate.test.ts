@@ -112,11 +112,13 @@ describe('while the database cannot be read', () => {
     ['there is no view', undefined],
     ['the view fails', broken],
   ])('a user with a good credential is unresolved, and its edit is made (%s)', async (_name, unavailable) => {
-    for (const [text, claim] of [
-      [anna, { claimed: ANNA.id }],
-      [ANNAS_KEY, {}],
+    for (const [text, beside, claim] of [
+      [anna, 'unknown', { claimed: ANNA.id }],
+      // which of the two pays is not known yet
+      [anna, ben, {}],
+      [ANNAS_KEY, ben, {}],
     ] as const) {
-      const lines = ['Authorization', `bearer ${text}`, 'Cookie', `a=1; token=${ben}`];
+      const lines = ['Authorization', `bearer ${text}`, 'Cookie', `a=1; token=${beside}`];
       const { principal, edit } = await identity.resolve(lines, unavailable);
       expect(principal).toEqual({ kind: 'unresolved', ...claim });
       expect(applyEdit(lines, edit)).toEqual(['authorization', `Bearer ${text}`, 'cookie', 'a=1']);
