@@ -11,7 +11,13 @@ const QUERY_MS = 10_000;
 
 /** Of the backend what each decision reads, and what is modelgate's own. */
 const READ = ['user', 'auth', 'api_key', 'model', 'config', 'chat', 'organization_members', 'organization_models'];
-const OWN = ['organization_members', 'organization_models', 'organization_budgets', 'modelgate_organization_version'];
+const OWN = [
+  'organization_members',
+  'organization_models',
+  'organization_budgets',
+  'modelgate_organization_version',
+  'modelgate_chat_saves',
+];
 
 /** How a decision finds its rows. */
 const ASKED_BY = { organization_members: 'user_id', organization_models: 'organization_id' };

@@ -105,7 +105,7 @@ function createLastingParts(parts: GateParts) {
     identity,
     sessions: createSessionWatch({ ...parts, identity }),
     providerModels,
-    order: createChatOrder(),
+    order: createChatOrder({ shared: parts.store.saves }),
     reading: createReading(),
     lists: createListReading(providerModels.learn),
     bodies: createHeldBodies(maxBodyBytes),

@@ -80,7 +80,7 @@ export async function judgeSave(judging: Judging, names: ChatNames, chatId: stri
   if (forbidden.size === 0 && names.answers.length === 0) return permit;
   const places = forbidden.size === 0 ? [] : [...[...forbidden.values()].flat().map(messageAt), CHAT_MODELS];
   // Before it is read what may be kept: a run that reads later waits for this save
-  if (forbidden.size > 0 && chatId !== undefined) scope.endSave = order.begin(chatId);
+  if (forbidden.size > 0 && chatId !== undefined) scope.endSave = await order.begin(chatId);
   // A new chat keeps nothing
   const stored = chatId === undefined ? undefined : await ownChat(judging, chatId, [...new Set(places)]);
   const stray = firstStray(stored, names, forbidden) ?? firstFreed(judging, stored, names);
@@ -147,16 +147,23 @@ const firstForbidden = (judging: Judging, names: ChatNames, messages: readonly s
 export const ofMessages = (ids: readonly string[]): readonly string[] => ids.flatMap((id) => [id, parametersOf(id)]);
 
 type ChatOrder = ReturnType<typeof createChatOrder>;
+
+interface ChatOrderOptions {
+  /** Monotonic milliseconds. */
+  readonly now?: () => number;
+  readonly shared?: Store['saves'];
+}
+
 /** The backend may go on with a request whose client has left. */
 const LINGER_MS = 30_000;
 const LONGEST_WAIT_MS = 10_000;
 const LOOK_EVERY_MS = 25;
 
 /**
- * A save may write a withdrawn name again. Until it has ended, the chat does not say what a run would find: runs wait.
- * @param now monotonic milliseconds
+ * A save may write a withdrawn name again. Until it has ended, the chat does not say what a run would find: runs wait, at each
+ * gate that knows of it.
  */
-export function createChatOrder(now: () => number = () => performance.now()) {
+export function createChatOrder({ now = () => performance.now(), shared }: ChatOrderOptions = {}) {
   const newChat = () => ({ saves: new Set<{ until: number }>(), begun: 0, readers: 0 });
   const chats = new Map<string, ReturnType<typeof newChat>>();
 
@@ -174,15 +181,18 @@ export function createChatOrder(now: () => number = () => performance.now()) {
 
   return {
     /** Notes a save, before it is read what it may keep. @returns what ends it; `answered`: the backend said what it did */
-    begin(id: string): (answered: boolean) => void {
+    async begin(id: string): Promise<(answered: boolean) => void> {
+      const endShared = await shared?.begin(id);
       const chat = chatOf(id);
       const save = { until: Infinity };
       chat.begun++;
       chat.saves.add(save);
       return (answered) => {
-        save.until = now() + (answered ? 0 : LINGER_MS);
+        const lingerMs = answered ? 0 : LINGER_MS;
+        save.until = now() + lingerMs;
         settle(id);
         if (!answered) setTimeout(() => settle(id), LINGER_MS + 1_000).unref();
+        endShared?.(lingerMs);
       };
     },
     /**
@@ -194,11 +204,13 @@ export function createChatOrder(now: () => number = () => performance.now()) {
       const chat = chatOf(id);
       chat.readers++;
       try {
-        for (;;) {
+        for (; ; await sleep(LOOK_EVERY_MS)) {
           for (; !settle(id); await sleep(LOOK_EVERY_MS)) if (now() > deadline) throw new GatewayError('chat_busy');
           const { begun } = chat;
-          const value = await read();
-          if (chat.begun === begun) return value;
+          const before = id === '' ? undefined : await shared?.look(id);
+          const value = before?.isBusy === true ? undefined : { of: await read() };
+          const after = value && before && (await shared?.look(id, before.moment));
+          if (value !== undefined && chat.begun === begun && after?.isBusy !== true) return value.of;
           if (now() > deadline) throw new GatewayError('chat_busy');
         }
       } finally {

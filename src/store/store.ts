@@ -10,7 +10,7 @@ import type { Warn } from './file-thread.ts';
 import type { Organization } from './initialize.ts';
 import { CheckedQuestions } from './postgres/questions.ts';
 import { CHECK_DEADLINE_MS, PostgresSource } from './postgres/source.ts';
-import { createPostgresStoredReading } from './postgres/stored-reading.ts';
+import { type SharedSaves, createPostgresStoredReading, createSharedSaves } from './postgres/stored-reading.ts';
 import { type Attempt, type Questions, FileQuestions, begin } from './questions.ts';
 import { type StoreView, CachedView } from './store-view.ts';
 import { type StoredReading, createStoredReading } from './stored-reading.ts';
@@ -53,6 +53,7 @@ interface StoreParts {
   readonly view: CachedView;
   readonly questions: Questions;
   readonly stored: StoredReading;
+  readonly saves?: SharedSaves;
   readonly isTooOld: () => boolean;
 }
 
@@ -66,13 +67,16 @@ class PolicyStore implements Questions {
   readonly ask: Questions['ask'];
   readonly askOn: Questions['askOn'];
   readonly stored: StoredReading;
+  /** Where other gates can see them. */
+  readonly saves: SharedSaves | undefined;
 
-  constructor({ source, view, questions, stored, isTooOld, isRemote }: StoreParts) {
+  constructor({ source, view, questions, stored, saves, isTooOld, isRemote }: StoreParts) {
     this.isRemote = isRemote;
     this.#source = source;
     this.#view = view;
     this.#isTooOld = isTooOld;
     this.stored = stored;
+    this.saves = saves;
     this.load = (need) => questions.load(need);
     this.ask = (attempt, need) => questions.ask(attempt, need);
     this.askOn = (attempt) => questions.askOn(attempt);
@@ -178,6 +182,12 @@ async function onPostgres(address: PostgresAddress, options: Options): Promise<S
   const view: CachedView = new CachedView(source, { maxStaleMs, now, organization: options.organization });
   await source.start();
   const parts = { source, view, questions: new CheckedQuestions(source, view) };
-  const stored = createPostgresStoredReading(source.slow);
-  return new PolicyStore({ ...parts, stored, isRemote: true, isTooOld: () => now() - source.goodAt > maxStaleMs });
+  const [stored, saves] = [createPostgresStoredReading(source.slow), createSharedSaves(source.slow)];
+  return new PolicyStore({
+    ...parts,
+    stored,
+    saves,
+    isRemote: true,
+    isTooOld: () => now() - source.goodAt > maxStaleMs,
+  });
 }

@@ -2,6 +2,7 @@
  * Reads what stored objects name: PostgreSQL sends the documents, and threads that run this very module read them, as with a file.
  * A `json` of PostgreSQL may hold what its own functions cannot take apart (`\u0000`).
  */
+import { randomUUID } from 'node:crypto';
 import { parentPort, workerData } from 'node:worker_threads';
 import { GatewayError } from '../../errors.ts';
 import { answerAs } from '../../reading/lane.ts';
@@ -15,6 +16,7 @@ import type { PostgresConnection } from './connect.ts';
 import type { RenewedLane } from './renewed-lane.ts';
 import type { Layout } from './layout.ts';
 import { isUnaskable } from './parts.ts';
+import { SAVES } from './tables.ts';
 
 interface ChatDocument {
   readonly id: string;
@@ -34,9 +36,10 @@ type Documents =
 
 type Query = PostgresConnection['query'];
 
-export function createPostgresStoredReading(slow: RenewedLane<Layout>): StoredReading {
-  const lanes = createStoredLanes({ script: new URL(import.meta.url), workerData: { documents: true } }, 768);
-  const asked = async <T>(ask: (query: Query, layout: Layout) => Promise<T>): Promise<T> => {
+/** @returns what runs a question when all before it have ended; it rejects with GatewayError `policy_unavailable` */
+const askingOn =
+  (slow: RenewedLane<Layout>) =>
+  async <T>(ask: (query: Query, layout: Layout) => Promise<T>): Promise<T> => {
     try {
       return await slow.alone(({ query }, layout) => ask(query, layout));
     } catch (error) {
@@ -44,6 +47,10 @@ export function createPostgresStoredReading(slow: RenewedLane<Layout>): StoredRe
       throw error;
     }
   };
+
+export function createPostgresStoredReading(slow: RenewedLane<Layout>): StoredReading {
+  const lanes = createStoredLanes({ script: new URL(import.meta.url), workerData: { documents: true } }, 768);
+  const asked = askingOn(slow);
 
   /** @returns models that one column of the rows with these ids names */
   async function named(
@@ -73,6 +80,46 @@ export function createPostgresStoredReading(slow: RenewedLane<Layout>): StoredRe
     ofAutomation: (id) => named([id], 'automation', 'data', 'model_id'),
     ofPresetVersion: (id) => named([id], 'model_history', 'snapshot', 'snapshot'),
     close: lanes.close,
+  };
+}
+
+/** Of a gate that is killed: how long runs of the chat take its save for one that goes on. */
+const LONGEST = "interval '10 minutes'";
+
+/** Saves of chats that are under way at any gate, so that a run at another one waits. Times are the database's. Rejects with GatewayError `policy_unavailable` where it does not answer. */
+export interface SharedSaves {
+  /** Notes a save. @returns what ends it, after so many milliseconds; does not wait */
+  begin(chat: string): Promise<(lingerMs: number) => void>;
+  /** @param since a moment of before @returns this moment, and whether a save is under way, or was since then */
+  look(chat: string, since?: string): Promise<{ readonly moment: string; readonly isBusy: boolean }>;
+}
+
+/** Without its table, which a role may lack the right to make, each gate knows its own saves alone. */
+export function createSharedSaves(slow: RenewedLane<Layout>): SharedSaves {
+  const asked = askingOn(slow);
+  const ask = <T>(text: (table: string) => string, values: readonly unknown[], without: T): Promise<T> =>
+    asked(async (query, { at, has }) => {
+      if (!has(SAVES, 'id', 'chat_id', 'ends_at')) return without;
+      const [row] = await query<Record<string, unknown>>(text(at(SAVES)), [...values]);
+      return (row ?? without) as T;
+    });
+  return {
+    async begin(chat) {
+      const id = randomUUID();
+      const noted = (
+        table: string,
+      ) => `WITH gone AS (DELETE FROM ${table} WHERE ends_at < clock_timestamp() - ${LONGEST})
+        INSERT INTO ${table} (id, chat_id, ends_at) VALUES ($1, $2, clock_timestamp() + ${LONGEST})`;
+      await ask(noted, [id, chat], undefined);
+      const ended = (table: string) =>
+        `UPDATE ${table} SET ends_at = clock_timestamp() + $2 * interval '1 millisecond' WHERE id = $1`;
+      return (lingerMs) => void ask(ended, [id, lingerMs], undefined).catch(() => undefined);
+    },
+    look(chat, since) {
+      const looked = (table: string) => `SELECT clock_timestamp()::text AS moment, EXISTS (SELECT FROM ${table}
+        WHERE chat_id = $1 AND ends_at > coalesce($2::timestamptz, clock_timestamp())) AS "isBusy"`;
+      return ask(looked, [chat, since ?? null], { moment: '', isBusy: false });
+    },
   };
 }
 

@@ -10,6 +10,9 @@ import { identifier } from './failure.ts';
 /** `version` changes with every statement on the grants of the organization; there is no row before its first grant. */
 export const VERSIONS = 'modelgate_organization_version';
 
+/** Saves of chats, by the gates: each for as long as the backend may still write it. */
+export const SAVES = 'modelgate_chat_saves';
+
 const COUNTED = 'organization_models';
 
 /** From a random start, by a random step: what is restored from a copy never comes to the same number. Exact in JavaScript. */
@@ -28,6 +31,7 @@ const TABLES: Readonly<Record<string, string>> = {
     raised double precision NOT NULL DEFAULT 0, raised_until bigint, is_active integer DEFAULT 1,
     UNIQUE (organization_id, measure, period, scope)`,
   [VERSIONS]: 'organization_id text PRIMARY KEY, version bigint NOT NULL',
+  [SAVES]: 'id text PRIMARY KEY, chat_id text NOT NULL, ends_at timestamptz NOT NULL',
 };
 
 const INDEXES: Readonly<Record<string, string>> = {

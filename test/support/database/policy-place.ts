@@ -15,8 +15,9 @@ import { addressOf } from './postgres-policy.ts';
 interface PolicyServer {
   /** What makes databases. */
   readonly superuser: string;
-  /** Of the role that owns them, and the name of a database to put behind it. */
-  readonly role: string;
+  /** Of the role that owns them, and the name of a database to put behind it: to the server itself, and through PgBouncer. */
+  readonly direct: string;
+  readonly pooled: string;
   readonly owner: string;
   /** With the tables of the release, and those of modelgate. */
   readonly templates: Readonly<Record<Era, string>>;
@@ -54,8 +55,9 @@ async function inPostgres(database: TestDatabase, server: PolicyServer): Promise
   const name = `policy_${process.pid}_${++made}`;
   const template = server.templates[database.era];
   await execute(server.superuser, `CREATE DATABASE ${name} TEMPLATE ${template} OWNER ${server.owner}`);
-  const url = `${server.role}/${name}`;
-  const connection = await openBlocking(addressOf(url));
+  const connection = await openBlocking(addressOf(`${server.direct}${name}`));
+  // every other gate is behind PgBouncer
+  const url = `${made % 2 === 0 ? server.pooled : server.direct}${name}`;
   const write: Run = (statement, ...values) => void connection.prepare(statement).run(...values);
   copy(database.path, connection);
   // no gate makes them in the file

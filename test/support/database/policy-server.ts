@@ -1,19 +1,25 @@
 /** The server of the project `on-postgres`: started once for all its files. */
 import type { TestProject } from 'vitest/node';
+import { startPgBouncer } from '../pgbouncer.ts';
 import { type PostgresServer, ROLE, startPostgres } from '../postgres.ts';
 import { ERAS, type Era } from './database.ts';
 import { policyOf } from './postgres-policy.ts';
 
 export async function setup({ provide }: TestProject): Promise<() => Promise<void>> {
   const server = await startPostgres({ settings: { max_connections: '400' } });
+  const pooler = await startPgBouncer(server);
   const templates = await Promise.all(ERAS.map(async (era) => [era, await templateOf(server, era)] as const));
   provide('policyServer', {
     superuser: server.url('postgres', 'postgres'),
-    role: server.url('').replace(/\/$/, ''),
+    direct: server.url(''),
+    pooled: pooler.url(''),
     owner: ROLE,
     templates: Object.fromEntries(templates) as Record<Era, string>,
   });
-  return async () => server[Symbol.asyncDispose]();
+  return async () => {
+    await pooler[Symbol.asyncDispose]();
+    await server[Symbol.asyncDispose]();
+  };
 }
 
 /** SQLite does not enforce them: tests store what belongs to no one. */

@@ -13,14 +13,14 @@ const soon = () => new Promise((resolve) => setTimeout(resolve, 60));
 describe('what a run of a chat reads', () => {
   test('is read at once where no save is under way, or one of another chat', async () => {
     const order = createChatOrder();
-    order.begin('other');
+    await order.begin('other');
     await expect(order.quietly('chat', counter().now)).resolves.toBe(1);
   });
 
   test('is read after the end of every save that is under way', async () => {
     const order = createChatOrder();
     const read = counter();
-    const ends = [order.begin('chat'), order.begin('chat')];
+    const ends = [await order.begin('chat'), await order.begin('chat')];
     const reading = order.quietly('chat', read.now);
     ends[0]?.(true);
     await soon();
@@ -39,16 +39,16 @@ describe('what a run of a chat reads', () => {
       return times;
     });
     await soon();
-    order.begin('chat')(true);
+    (await order.begin('chat'))(true);
     go(undefined);
     await expect(reading).resolves.toBe(2);
   });
 
   test('waits longer for a save whose client has left: the backend may go on with it', async () => {
     const clock = manualClock();
-    const order = createChatOrder(clock.now);
+    const order = createChatOrder({ now: clock.now });
     const read = counter();
-    order.begin('chat')(false);
+    (await order.begin('chat'))(false);
     const reading = order.quietly('chat', read.now);
     await soon();
     expect(read.times).toBe(0);
@@ -58,8 +58,8 @@ describe('what a run of a chat reads', () => {
 
   test('is refused after some seconds', async () => {
     const clock = manualClock();
-    const order = createChatOrder(clock.now);
-    order.begin('chat');
+    const order = createChatOrder({ now: clock.now });
+    await order.begin('chat');
     const refused = order.quietly('chat', counter().now);
     clock.advance(11_000);
     await expect(refused).rejects.toMatchObject({ code: 'chat_busy' });
