@@ -33,7 +33,7 @@ export const loadStoreConfig = (sources: ConfigSources) => loadWith(sources, par
 export const loadUsageConfig = (sources: ConfigSources) =>
   loadWith(sources, parseLedgerConfig, ({ config, values }) => ledgerIssues(config.usage, values));
 
-/** As `loadUsageConfig`, for whoever looks whether there is a ledger: nothing needs to be there. */
+/** As `loadUsageConfig`, where nothing need be there. */
 export const findUsageConfig = (sources: ConfigSources) => loadWith(sources, parseLedgerConfig, () => []);
 
 /** Where the admin listener is; all else may be missing. */
@@ -72,8 +72,8 @@ function readSources({ environment, directory, file = environment[CONFIG_FILE_VA
     text = readFileSync(resolve(directory, file), 'utf8');
   } catch (error) {
     const reason = reasonOf(error);
-    const found = `this ${reason === 'is a directory' ? 'is a directory, not a YAML file' : `file ${reason}`}`;
-    return refuse(found, file, '--config /etc/modelgate.yaml');
+    const found = reason === 'is a directory' ? 'is a directory, not a YAML file' : `file ${reason}`;
+    return refuse(`this ${found}`, file, '--config /etc/modelgate.yaml');
   }
   const lines = new LineCounter();
   const document = parseDocument(text, { schema: 'failsafe', prettyErrors: false, lineCounter: lines });
@@ -123,9 +123,8 @@ function readSecret(path: string): string {
 
 /** The file itself may come later, when the backend has started; its directory is a volume that is there or not. */
 function databaseIssues({ config, values }: Loaded<StoreConfig>): ConfigIssue[] {
-  const { database } = config;
-  if (database.engine === 'postgresql') return certificateIssues('DATABASE_URL', database.address.tls);
-  const { path } = database;
+  if (config.database.engine === 'postgresql') return certificateIssues('DATABASE_URL', config.database.address.tls);
+  const { path } = config.database;
   const setting = values.DATABASE_URL === undefined ? 'DATA_DIR' : 'DATABASE_URL';
   const issue = (found: string, expected: string) => {
     const example = `${setting}=${describeSetting(setting).example}`;

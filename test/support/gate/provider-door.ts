@@ -61,7 +61,7 @@ export async function startTestDoor(settings: Record<string, string> = {}): Prom
       MODELGATE_UPSTREAM_URL: 'http://127.0.0.1:9',
       DATABASE_URL: place.url,
       WEBUI_SECRET_KEY: TEST_SECRET,
-      MODELGATE_USAGE_DATABASE: join(database.directory, 'modelgate', 'usage.db'),
+      ...(place.write && { MODELGATE_USAGE_DATABASE: join(database.directory, 'modelgate', 'usage.db') }),
       // connections that a test keeps are not waited for
       MODELGATE_DRAIN_TIMEOUT: '0s',
       MODELGATE_PROVIDER_HOST: '127.0.0.1',

@@ -12,7 +12,7 @@ function payers(address: RateLimit) {
   const allowances = createMemoryAllowances({ ...OFF, address }, () => now);
   const charge = (key: string, at: number, cost = address.burst + 1) => {
     now = at;
-    return allowances.take([{ limit: 'address', key, cost }]) as Awaited<ReturnType<typeof allowances.take>>;
+    return allowances.take([{ limit: 'address', key, cost }]);
   };
   // what is refused is not written down
   return { charge, knows: (key: string, at: number) => charge(key, at)?.admitted === false };
