@@ -1,77 +1,10 @@
 /** Several gates, each a process of its own, count as one; and what each does while Redis is away. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { describe, expect, onTestFinished, test } from 'vitest';
-import { type TestDatabase, createDatabase } from '../support/database/database.ts';
-import { type ServingProcess, serveModelgate } from '../support/gate/gate-process.ts';
-import { TEST_SECRET, mintSession } from '../support/gate/session.ts';
+import { describe, expect, test } from 'vitest';
+import type { ServingProcess } from '../support/gate/gate-process.ts';
 import { until } from '../support/process/with-timeout.ts';
 import { redisOfTest, sentinelsOfTest } from '../support/redis/redis-process.ts';
-import { startSampleBackend } from '../support/upstream/sample-backend/backend.ts';
-
-const OFF = {
-  MODELGATE_LIMIT_ADDRESS: 'off',
-  MODELGATE_LIMIT_USER: 'off',
-  MODELGATE_LIMIT_CHAT: 'off',
-  MODELGATE_LIMIT_ORGANIZATION: 'off',
-  MODELGATE_LIMIT_CONCURRENT_CHATS: 'off',
-};
-
-async function gatesOfTest(count: number, settings: Record<string, string>, wordDelayMs = 0) {
-  const database: TestDatabase = createDatabase({ era: '0.12.4' });
-  for (const id of ['ann', 'bob']) {
-    database.addUser({ id });
-    database.addMember('acme', id);
-  }
-  database.grant('acme', 'A');
-  const provider = [{ id: 'A', name: 'A', owner: 'openai' as const }];
-  const backend = await startSampleBackend({
-    database: database.path,
-    secretKey: TEST_SECRET,
-    provider,
-    ...(wordDelayMs > 0 && { wordDelayMs }),
-  });
-  const gates: ServingProcess[] = [];
-  onTestFinished(async () => {
-    await Promise.all(gates.map((gate) => gate[Symbol.asyncDispose]()));
-    await backend.close();
-    database.close();
-  });
-  for (let gate = 0; gate < count; gate += 1) {
-    gates.push(
-      await serveModelgate({
-        MODELGATE_UPSTREAM_URL: backend.url,
-        DATABASE_URL: `sqlite:///${database.path}`,
-        WEBUI_SECRET_KEY: TEST_SECRET,
-        ...OFF,
-        ...settings,
-      }),
-    );
-  }
-  return gates;
-}
-
-const as = async (user: string) => ({ authorization: `Bearer ${await mintSession(user)}` });
-
-interface RedisState {
-  readonly reachable: boolean;
-  readonly problem: string | null;
-  readonly gates: number;
-}
-
-/** As the admin listener tells it. */
-async function readiness({ adminUrl }: ServingProcess): Promise<RedisState & { readonly status: number }> {
-  const answer = await fetch(`${adminUrl}/readyz`);
-  const { redis } = (await answer.json()) as { redis: RedisState };
-  return { status: answer.status, ...redis };
-}
-
-const figuresOf = async ({ adminUrl }: ServingProcess): Promise<string> => (await fetch(`${adminUrl}/metrics`)).text();
-
-const untilEach = (gates: readonly ServingProcess[], holds: (state: RedisState) => boolean, label: string) =>
-  until(async () => (await Promise.all(gates.map(readiness))).every(holds), 20_000, label);
-
-const allKnow = (gates: readonly ServingProcess[]) =>
-  untilEach(gates, (state) => state.gates === gates.length, 'each gate knows of all');
+import { allKnow, as, figuresOf, gatesOfTest, readiness, untilEach } from './gates-on-redis.ts';
 
 /** One request after the other, until the signal. @returns what each was answered, and how long it took */
 async function askOften(gate: ServingProcess, headers: Record<string, string>, stop: AbortSignal, pauseMs = 0) {
