@@ -54,8 +54,9 @@ describe('two replicas of Open WebUI 0.12.4', () => {
     }
     expect(world.provider.asked()).toEqual(['alpha']);
     const [first] = world.gates;
-    const ready = (await (await fetch(`${first?.adminUrl}/readyz`)).json()) as { redis: object };
-    expect(ready.redis).toMatchObject({ reachable: true, gates: 2 });
+    const state = async () => ((await (await fetch(`${first?.adminUrl}/readyz`)).json()) as { redis: object }).redis;
+    // each says every five seconds that it lives
+    await expect.poll(state, { timeout: 15_000 }).toMatchObject({ reachable: true, gates: 2 });
   });
 
   it('know on the next request what was taken away at the other', async () => {
