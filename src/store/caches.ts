@@ -44,8 +44,11 @@ function keep<V>(
   isOfOneSize: boolean,
 ): void {
   const known = isOfOneSize ? entries.peek(place) : undefined;
-  if (known === undefined) entries.set(place, entry);
-  else Object.assign(known, entry);
+  if (known === undefined) return void entries.set(place, entry);
+  known.value = entry.value;
+  known.epoch = entry.epoch;
+  known.confirmedAt = entry.confirmedAt;
+  known.isNew = entry.isNew;
 }
 
 export type Caches = ReturnType<typeof createCaches>;

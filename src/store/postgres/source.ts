@@ -11,7 +11,7 @@ import type { Warn } from '../file-thread.ts';
 import type { Organization } from '../initialize.ts';
 import type { PointCall, PointRead, Source } from '../queries.ts';
 import { NotLoaded } from '../store-view.ts';
-import { Checks, KnownVersions, PROBE } from './check.ts';
+import { Checks, KnownVersions, PLANS_ONCE, PROBE } from './check.ts';
 import { createEnrolment } from './enrolment.ts';
 import { PostgresFailure } from './failure.ts';
 import { Initializer } from './initializer.ts';
@@ -77,6 +77,7 @@ export class PostgresSource implements Source {
         const layout = await readLayout(connection, schema);
         this.#layout = layout;
         if (layout.problem !== undefined) throw new Unreadable(layout.problem, layout.missing);
+        if (!connection.isPooled) await connection.query(PLANS_ONCE);
         return { layout, checks: new Checks(layout, new KnownVersions(now)) };
       },
     });
