@@ -76,9 +76,12 @@ export function createBudgetStates(connection: Connection, seen?: SeenStates) {
   }
   /** As `seenOf`, of a budget that counts a call which begins: from now on its state is kept. */
   function usedOf(organization: string, charge: Charge): number {
-    if (find(organization, charge) === undefined) make.run({ organization, ...charge });
-    const { spent, reserved } = find(organization, charge) ?? UNUSED;
-    return spent + reserved;
+    let state = find(organization, charge);
+    if (state === undefined) {
+      make.run({ organization, ...charge });
+      state = find(organization, charge) ?? UNUSED;
+    }
+    return state.spent + state.reserved;
   }
 
   return {
@@ -102,7 +105,8 @@ export function createBudgetStates(connection: Connection, seen?: SeenStates) {
       }),
     /** @returns whether the budget has reached its soft share, the first time that it is asked then */
     reachesSoft: (organization: string, charge: Charge): boolean =>
-      isAtSoft(charge, find(organization, charge)) && say.run({ organization, ...charge }).changes > 0,
+      (seen === undefined ? charge.softAt !== undefined : isAtSoft(charge, find(organization, charge))) &&
+      say.run({ organization, ...charge }).changes > 0,
   };
 }
 
