@@ -22,7 +22,7 @@ sed 's#/etc/nginx/conf\.d/#/tmp/conf.d/#' /etc/nginx/nginx.conf > /tmp/nginx.con
 until known=$(addresses) && [ -n "$known" ]; do sleep 1; done
 configure "$known"
 while sleep 2; do
-  # nobody has an answer while names are being changed: the last ones stay
+  # a name server may have no answer while names are being changed: the last ones stay
   now=$(addresses) && [ -n "$now" ] && [ "$now" != "$known" ] || continue
   known=$now
   configure "$known"

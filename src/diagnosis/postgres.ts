@@ -104,7 +104,7 @@ const CHECKS: Readonly<Record<string, Check>> = {
     const scanned: string[] = [];
     for (const [table, column] of Object.entries(ASKED_BY)) {
       const { rows } = await connection.table(
-        `EXPLAIN SELECT 1 FROM ${identifier(schemaOf(address))}.${table} WHERE ${column} = 'of-nobody'`,
+        `EXPLAIN SELECT 1 FROM ${identifier(schemaOf(address))}.${table} WHERE ${column} = 'of no user'`,
       );
       // of a few rows an index is no help
       const [size] = await connection.query<{ rows: number }>(

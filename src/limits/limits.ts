@@ -91,7 +91,7 @@ export function createLimits<Scope extends LimitsScope>(parts: LimitParts<Scope>
     if (pending === undefined) return next();
     if (parts.isAwaitedLater?.(scope) !== true) return pending.then(next);
     scope.admission = pending;
-    // until it is waited for, its refusal is nobody's
+    // it may be refused before it is waited for
     pending.catch(() => undefined);
     return next();
   };

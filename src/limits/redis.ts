@@ -186,7 +186,7 @@ function createCharges(limits: LimitsConfig, { link, keyOf, now }: AllowancesPar
   };
 }
 
-/** Where there is a place for everybody. */
+/** Where places have no limit. */
 async function asStart(taken: ReturnType<Allowances['take']>): Promise<Start> {
   const standing = await taken;
   return startWith(

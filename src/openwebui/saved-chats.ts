@@ -164,19 +164,17 @@ const LOOK_EVERY_MS = 25;
  * gate that knows of it.
  */
 export function createChatOrder({ now = () => performance.now(), shared }: ChatOrderOptions = {}) {
-  const newChat = () => ({ saves: new Set<{ until: number }>(), begun: 0, readers: 0 });
-  const chats = new Map<string, ReturnType<typeof newChat>>();
+  const { chatOf, settle } = createChats(now);
 
-  function chatOf(id: string) {
-    const chat = chats.get(id) ?? newChat();
-    chats.set(id, chat);
-    return chat;
-  }
-  function settle(id: string): boolean {
-    const { saves, readers } = chatOf(id);
-    for (const save of saves) if (save.until <= now()) saves.delete(save);
-    if (saves.size === 0 && readers === 0) chats.delete(id);
-    return saves.size === 0;
+  /** @returns undefined where a save is under way, or was while it was read */
+  async function readOnce<T>(id: string, chat: ReturnType<typeof newChat>, read: () => Promise<T>) {
+    if (!settle(id)) return undefined;
+    const { begun } = chat;
+    const before = id === '' ? undefined : await shared?.look(id);
+    if (before?.isBusy === true) return undefined;
+    const value = await read();
+    const after = before && (await shared?.look(id, before.moment));
+    return chat.begun === begun && after?.isBusy !== true ? { value } : undefined;
   }
 
   return {
@@ -205,12 +203,8 @@ export function createChatOrder({ now = () => performance.now(), shared }: ChatO
       chat.readers++;
       try {
         for (; ; await sleep(LOOK_EVERY_MS)) {
-          for (; !settle(id); await sleep(LOOK_EVERY_MS)) if (now() > deadline) throw new GatewayError('chat_busy');
-          const { begun } = chat;
-          const before = id === '' ? undefined : await shared?.look(id);
-          const value = before?.isBusy === true ? undefined : { of: await read() };
-          const after = value && before && (await shared?.look(id, before.moment));
-          if (value !== undefined && chat.begun === begun && after?.isBusy !== true) return value.of;
+          const done = await readOnce(id, chat, read);
+          if (done !== undefined) return done.value;
           if (now() > deadline) throw new GatewayError('chat_busy');
         }
       } finally {
@@ -219,4 +213,25 @@ export function createChatOrder({ now = () => performance.now(), shared }: ChatO
       }
     },
   };
+}
+
+const newChat = () => ({ saves: new Set<{ until: number }>(), begun: 0, readers: 0 });
+
+/** The chats of which this gate knows a save or a run. */
+function createChats(now: () => number) {
+  const chats = new Map<string, ReturnType<typeof newChat>>();
+
+  function chatOf(id: string) {
+    const chat = chats.get(id) ?? newChat();
+    chats.set(id, chat);
+    return chat;
+  }
+  /** @returns whether no save is under way */
+  function settle(id: string): boolean {
+    const { saves, readers } = chatOf(id);
+    for (const save of saves) if (save.until <= now()) saves.delete(save);
+    if (saves.size === 0 && readers === 0) chats.delete(id);
+    return saves.size === 0;
+  }
+  return { chatOf, settle };
 }

@@ -105,8 +105,7 @@ export function createBudgetStates(connection: Connection, seen?: SeenStates) {
       }),
     /** @returns whether the budget has reached its soft share, the first time that it is asked then */
     reachesSoft: (organization: string, charge: Charge): boolean =>
-      (seen === undefined ? charge.softAt !== undefined : isAtSoft(charge, find(organization, charge))) &&
-      say.run({ organization, ...charge }).changes > 0,
+      isAtSoft(charge, find(organization, charge)) && say.run({ organization, ...charge }).changes > 0,
   };
 }
 

@@ -6,16 +6,15 @@ import { type TestDatabase, createDatabase } from '../support/database/database.
 import { readUsage } from '../support/database/usage.ts';
 import { chatAs, serveDoor } from '../support/gate/door-process.ts';
 import {
+  BODY,
+  COST_NANO,
   INPUT_NANO,
   type MeteredProvider,
   OUTPUT_NANO,
+  TOKENS,
   startMeteredProvider,
 } from '../support/upstream/metered-provider.ts';
 
-const TOKENS = 12;
-const BODY = JSON.stringify({ model: 'A', max_tokens: TOKENS, messages: [{ role: 'user', content: 'words' }] });
-/** Of one call, exactly. */
-const COST_NANO = BODY.length * INPUT_NANO + TOKENS * OUTPUT_NANO;
 const USERS = ['ann', 'bob', 'cat', 'eve'];
 
 let database: TestDatabase;

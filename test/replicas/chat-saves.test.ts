@@ -1,33 +1,24 @@
 /** A save of a chat at one gate, and a run of that chat at another one. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { createChatOrder } from '../../src/openwebui/saved-chats.ts';
 import { openStore } from '../support/database/opened-store.ts';
 import { addressOf, policyOf } from '../support/database/postgres-policy.ts';
-import { type PgBouncer, startPgBouncer } from '../support/pgbouncer.ts';
-import { type PostgresServer, ROLE, execute, startPostgres } from '../support/postgres.ts';
+import { pooledServerOfSuite } from '../support/pooled-server.ts';
+import { ROLE, execute } from '../support/postgres.ts';
 
-let server: PostgresServer;
-let pooler: PgBouncer;
-beforeAll(async () => {
-  server = await startPostgres();
-  pooler = await startPgBouncer(server);
-});
-afterAll(async () => {
-  await pooler[Symbol.asyncDispose]();
-  await server[Symbol.asyncDispose]();
-});
+const suite = pooledServerOfSuite();
 
 /** What each of two gates knows of one database. @param hasTable whether their role may make one */
 async function twoGates(hasTable = true) {
-  const database = await server.createDatabase();
+  const database = await suite.server.createDatabase();
   onTestFinished(() => database[Symbol.asyncDispose]());
   const policy = policyOf(database);
   await policy.initialize();
   if (!hasTable) {
     await policy.run('DROP TABLE modelgate_chat_saves');
     await execute(
-      server.url(database.name, 'postgres'),
+      suite.server.url(database.name, 'postgres'),
       `REVOKE CREATE ON SCHEMA public FROM PUBLIC, ${ROLE}`,
       `ALTER SCHEMA public OWNER TO postgres`,
       `GRANT USAGE ON SCHEMA public TO ${ROLE}`,
@@ -38,7 +29,7 @@ async function twoGates(hasTable = true) {
     onTestFinished(() => opened.store.close());
     return createChatOrder({ shared: opened.store.saves });
   };
-  return { policy, one: await orderAt(database.url), other: await orderAt(pooler.url(database.name)) };
+  return { policy, one: await orderAt(database.url), other: await orderAt(suite.pooler.url(database.name)) };
 }
 
 /** Counts how often it was read. */

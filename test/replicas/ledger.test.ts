@@ -1,28 +1,18 @@
 /** The ledger in PostgreSQL keeps every promise that it keeps in a file, directly and through a pooler. */
-import { afterAll, beforeAll, describe } from 'vitest';
+import { describe } from 'vitest';
 import { openBlocking } from '../../src/store/postgres/blocking.ts';
 import { addressOf } from '../support/database/postgres-policy.ts';
-import { type PgBouncer, startPgBouncer } from '../support/pgbouncer.ts';
-import { type PostgresServer, startPostgres } from '../support/postgres.ts';
+import { pooledServerOfSuite } from '../support/pooled-server.ts';
 import { describeLedger } from '../support/usage/ledger-behaviour.ts';
 
-let server: PostgresServer;
-let pooler: PgBouncer;
-beforeAll(async () => {
-  server = await startPostgres();
-  pooler = await startPgBouncer(server, { poolSize: 5 });
-});
-afterAll(async () => {
-  await pooler[Symbol.asyncDispose]();
-  await server[Symbol.asyncDispose]();
-});
+const suite = pooledServerOfSuite({ poolSize: 5 });
 
 const WAYS = ['directly', 'through PgBouncer in transaction mode'] as const;
 
 describe.each(WAYS)('%s', (way) => {
   describeLedger(async () => {
-    const database = await server.createDatabase({ schema: 'chat' });
-    const url = way === 'directly' ? database.url : pooler.url(database.name);
+    const database = await suite.server.createDatabase({ schema: 'chat' });
+    const url = way === 'directly' ? database.url : suite.pooler.url(database.name);
     const postgres = addressOf(url, 'chat');
     return {
       // a new ledger has a connection to make first

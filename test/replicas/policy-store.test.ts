@@ -1,5 +1,5 @@
 /** The same store, on a file and on PostgreSQL, directly and through a pooler. */
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { ModelId } from '../../src/policy/grant.ts';
 import { toOrganizationId, toUserId } from '../../src/policy/principal.ts';
 import { CheckedQuestions } from '../../src/store/postgres/questions.ts';
@@ -8,27 +8,18 @@ import { PostgresSource } from '../../src/store/postgres/source.ts';
 import { CachedView } from '../../src/store/store-view.ts';
 import { openStore } from '../support/database/opened-store.ts';
 import { addressOf, policyOf } from '../support/database/postgres-policy.ts';
-import { type PgBouncer, startPgBouncer } from '../support/pgbouncer.ts';
-import { type DatabaseOptions, type PostgresServer, startPostgres } from '../support/postgres.ts';
+import { pooledServerOfSuite } from '../support/pooled-server.ts';
+import type { DatabaseOptions } from '../support/postgres.ts';
 
 const ada = toUserId('ada');
 const model = (id: string) => id as ModelId;
-let server: PostgresServer;
-let pooler: PgBouncer;
-beforeAll(async () => {
-  server = await startPostgres();
-  pooler = await startPgBouncer(server);
-});
-afterAll(async () => {
-  await pooler[Symbol.asyncDispose]();
-  await server[Symbol.asyncDispose]();
-});
+const suite = pooledServerOfSuite();
 
 describe.each(['directly', 'through PgBouncer'] as const)('on PostgreSQL, %s,', (way) => {
   async function world(options: DatabaseOptions & Partial<Parameters<typeof openStore>[1]> = {}) {
-    const database = await server.createDatabase(options);
+    const database = await suite.server.createDatabase(options);
     const policy = policyOf(database);
-    const url = way === 'directly' ? database.url : pooler.url(database.name);
+    const url = way === 'directly' ? database.url : suite.pooler.url(database.name);
     const opened = await openStore(addressOf(url, options.schema), { now: () => performance.now(), ...options });
     return {
       policy,
@@ -274,7 +265,7 @@ describe.each(['directly', 'through PgBouncer'] as const)('on PostgreSQL, %s,', 
 });
 
 test('a source that trusted what it knows would be seen to be stale', async () => {
-  await using database = await server.createDatabase();
+  await using database = await suite.server.createDatabase();
   const policy = policyOf(database);
   await policy.initialize();
   await policy.addUser('ada', 'user');

@@ -1,25 +1,15 @@
 import pg from 'pg';
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type PgBouncer, startPgBouncer } from '../support/pgbouncer.ts';
-import { type PostgresServer, startPostgres } from '../support/postgres.ts';
+import { expect, test } from 'vitest';
+import { pooledServerOfSuite } from '../support/pooled-server.ts';
 
-let server: PostgresServer;
-let pooler: PgBouncer;
-beforeAll(async () => {
-  server = await startPostgres();
-  pooler = await startPgBouncer(server);
-});
-afterAll(async () => {
-  await pooler[Symbol.asyncDispose]();
-  await server[Symbol.asyncDispose]();
-});
+const suite = pooledServerOfSuite();
 
 test.each([
   ['0.12.4', 'public'],
   ['0.6.18', 'public'],
   ['0.12.4', 'chat'],
 ] as const)('a database of Open WebUI %s has its tables in the schema %s', async (era, schema) => {
-  await using database = await server.createDatabase({ era, schema });
+  await using database = await suite.server.createDatabase({ era, schema });
   const { rows } = await database.sql.query<{ schema: string; tables: number }>(
     `SELECT table_schema AS schema, count(*)::int AS tables FROM information_schema.tables
      WHERE table_name IN ('user', 'auth', 'chat', 'model') GROUP BY 1`,
@@ -28,12 +18,12 @@ test.each([
 });
 
 test('two databases have nothing in common, and the pooler reaches each', async () => {
-  await using one = await server.createDatabase();
-  await using other = await server.createDatabase();
+  await using one = await suite.server.createDatabase();
+  await using other = await suite.server.createDatabase();
   await one.sql.query(`INSERT INTO tag (id, name, user_id) VALUES ('t', 't', 'u')`);
   const counted = [];
   for (const { name } of [one, other]) {
-    const client = new pg.Client({ connectionString: pooler.url(name) });
+    const client = new pg.Client({ connectionString: suite.pooler.url(name) });
     await client.connect();
     counted.push((await client.query<{ n: number }>('SELECT count(*)::int AS n FROM public.tag')).rows[0]?.n);
     await client.end();

@@ -50,7 +50,7 @@ test('with TLS, and a certificate that is not to be looked at', async () => {
   expect(await tenOf(gates)).toEqual(ADMITTED_SIX);
 });
 
-test('a certificate of an authority that nobody knows is refused in a sentence, and each gate counts its share', async () => {
+test('a certificate of an unknown authority is refused in a sentence, and each gate counts its share', async () => {
   const { url } = await redisWithTls();
   const [gate] = await gatesOfTest(1, { ...SIX, MODELGATE_REDIS_URL: url });
   if (gate === undefined) throw new Error('there is a gate');

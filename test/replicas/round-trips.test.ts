@@ -1,7 +1,7 @@
 /** What a request asks of PostgreSQL and of Redis: who asks and what may run are one check, and a limit is asked beside it. */
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { policyOf } from '../support/database/postgres-policy.ts';
-import { type ServingProcess, serveModelgate } from '../support/gate/gate-process.ts';
+import { type ServingProcess, chatStatus, serveModelgate } from '../support/gate/gate-process.ts';
 import { TEST_SECRET, mintSession } from '../support/gate/session.ts';
 import { type PostgresServer, startPostgres } from '../support/postgres.ts';
 import { type RedisProcess, startRedis } from '../support/redis/redis-process.ts';
@@ -52,16 +52,6 @@ async function gatesOfTest(count: number, settings: Readonly<Record<string, stri
   return { policy, gates };
 }
 
-async function chat({ url }: ServingProcess, model: string, credential: string): Promise<number> {
-  const answer = await fetch(`${url}/api/chat/completions`, {
-    method: 'POST',
-    headers: { authorization: `Bearer ${credential}`, 'content-type': 'application/json' },
-    body: JSON.stringify({ model, messages: [] }),
-  });
-  await answer.arrayBuffer();
-  return answer.status;
-}
-
 /** Each look at the figures makes as many checks itself. */
 async function checksOf({ adminUrl }: ServingProcess): Promise<number> {
   const text = await (await fetch(`${adminUrl}/metrics`)).text();
@@ -82,10 +72,10 @@ describe('a chat of a user who was seen before', () => {
     const [gate] = (await gatesOfTest(1)).gates;
     if (gate === undefined) throw new Error('there is a gate');
     const credential = await credentialOf();
-    expect(await chat(gate, model, credential)).toBe(200);
+    expect(await chatStatus(gate, model, credential)).toBe(200);
     const looks = [await checksOf(gate), await checksOf(gate)] as const;
     const before = await scriptsOf();
-    for (let number = 0; number < CHATS; number += 1) expect(await chat(gate, model, credential)).toBe(200);
+    for (let number = 0; number < CHATS; number += 1) expect(await chatStatus(gate, model, credential)).toBe(200);
     const scripts = (await scriptsOf()) - before;
     const ofLook = looks[1] - looks[0];
     expect((await checksOf(gate)) - looks[1] - ofLook).toBe(CHATS);
@@ -100,10 +90,10 @@ test('what a limit refuses is no denial, also where the limit is asked beside th
   const [first, second] = gates;
   if (first === undefined || second === undefined) throw new Error('there are two gates');
   const credential = await mintSession('ada');
-  expect(await chat(first, 'secret', credential)).toBe(403);
+  expect(await chatStatus(first, 'secret', credential)).toBe(403);
   // this one has not heard of the refusal, and asks
-  expect(await chat(second, 'secret', credential)).toBe(429);
-  expect(await chat(second, 'gpt', credential)).toBe(429);
+  expect(await chatStatus(second, 'secret', credential)).toBe(429);
+  expect(await chatStatus(second, 'gpt', credential)).toBe(429);
 });
 
 test('who was withdrawn is not known by what the gate remembers, and pays by address', async () => {
@@ -111,13 +101,13 @@ test('who was withdrawn is not known by what the gate remembers, and pays by add
   const [gate] = gates;
   if (gate === undefined) throw new Error('there is a gate');
   const credential = await mintSession('ada');
-  expect([await chat(gate, 'gpt', credential), await chat(gate, 'gpt', KEY)]).toEqual([200, 200]);
+  expect([await chatStatus(gate, 'gpt', credential), await chatStatus(gate, 'gpt', KEY)]).toEqual([200, 200]);
   await policy.run('DELETE FROM api_key');
-  expect([await chat(gate, 'gpt', credential), await chat(gate, 'gpt', KEY)]).toEqual([200, 401]);
+  expect([await chatStatus(gate, 'gpt', credential), await chatStatus(gate, 'gpt', KEY)]).toEqual([200, 401]);
   await policy.addApiKey('ada', KEY);
-  expect(await chat(gate, 'gpt', KEY)).toBe(200);
+  expect(await chatStatus(gate, 'gpt', KEY)).toBe(200);
   await policy.run(`DELETE FROM "user" WHERE id = 'ada'`);
-  expect([await chat(gate, 'gpt', credential), await chat(gate, 'gpt', KEY)]).toEqual([401, 401]);
+  expect([await chatStatus(gate, 'gpt', credential), await chatStatus(gate, 'gpt', KEY)]).toEqual([401, 401]);
   await policy.addUser('ada');
-  expect(await chat(gate, 'gpt', credential)).toBe(200);
+  expect(await chatStatus(gate, 'gpt', credential)).toBe(200);
 });

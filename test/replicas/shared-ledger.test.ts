@@ -9,15 +9,15 @@ import { type PostgresDatabase, PASSWORD, execute, startPostgres } from '../supp
 import { runCommand } from '../support/process/command.ts';
 import { until } from '../support/process/with-timeout.ts';
 import {
+  BODY,
+  COST_NANO,
   INPUT_NANO,
   type MeteredProvider,
   OUTPUT_NANO,
+  TOKENS,
   startMeteredProvider,
 } from '../support/upstream/metered-provider.ts';
 
-const TOKENS = 12;
-const BODY = JSON.stringify({ model: 'A', max_tokens: TOKENS, messages: [{ role: 'user', content: 'words' }] });
-const COST_NANO = BODY.length * INPUT_NANO + TOKENS * OUTPUT_NANO;
 const USERS = ['ann', 'bob', 'cat'];
 
 const cleanups: (() => PromiseLike<unknown>)[] = [];
@@ -214,7 +214,7 @@ describe('with refuse, and with pass, no call is uncounted while the server', ()
   }
 });
 
-test('a role without rights is told which lines give them', { timeout: 60_000 }, async () => {
+test('a role without rights gets the lines that give them', { timeout: 60_000 }, async () => {
   const { server, database, provider } = await world({});
   await execute(
     server.url(database.name, 'postgres'),

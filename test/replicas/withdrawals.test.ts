@@ -1,7 +1,7 @@
 /** Whatever is withdrawn is in force on the very next request, at every gate: four processes before one PostgreSQL. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { policyOf } from '../support/database/postgres-policy.ts';
-import { type ServingProcess, serveModelgate } from '../support/gate/gate-process.ts';
+import { type ServingProcess, chatStatus, serveModelgate } from '../support/gate/gate-process.ts';
 import { TEST_SECRET, mintSession } from '../support/gate/session.ts';
 import { type PgBouncer, startPgBouncer } from '../support/pgbouncer.ts';
 import { type PostgresDatabase, type PostgresServer, startPostgres } from '../support/postgres.ts';
@@ -94,17 +94,6 @@ async function fleet(database: PostgresDatabase, url: string) {
 
 const tokens = { ada: await mintSession('ada'), ben: await mintSession('ben') };
 
-/** @returns the status of a chat with the model */
-async function chat({ url }: ServingProcess, model: string, credential: string): Promise<number> {
-  const answer = await fetch(`${url}/api/chat/completions`, {
-    method: 'POST',
-    headers: { authorization: `Bearer ${credential}`, 'content-type': 'application/json' },
-    body: JSON.stringify({ model, messages: [] }),
-  });
-  await answer.arrayBuffer();
-  return answer.status;
-}
-
 describe.each(['directly', 'through PgBouncer'] as const)('%s', (way) => {
   test(
     'nothing that was withdrawn is permitted once more, and what is given back is there at once',
@@ -114,14 +103,14 @@ describe.each(['directly', 'through PgBouncer'] as const)('%s', (way) => {
       const { policy, gates } = await fleet(database, way === 'directly' ? database.url : pooler.url(database.name));
       const load = { isOn: true, requests: 0 };
       const others = gates.map(async (gate) => {
-        for (; load.isOn; load.requests += 1) await chat(gate, 'gpt', tokens.ben);
+        for (; load.isOn; load.requests += 1) await chatStatus(gate, 'gpt', tokens.ben);
       });
       const found = { asked: 0, stale: [] as string[], missed: [] as string[], unavailable: 0 };
       try {
         for (let round = 0; round < ROUNDS; round += 1) {
           for (const [name, { model, byKey = false, give, take }] of Object.entries(WITHDRAWALS)) {
             const credential = byKey ? KEY : tokens.ada;
-            const ask = () => Promise.all(gates.map((gate) => chat(gate, model, credential)));
+            const ask = () => Promise.all(gates.map((gate) => chatStatus(gate, model, credential)));
             if (byKey) await give(policy);
             const before = await ask();
             await take(policy);

@@ -62,7 +62,7 @@ export async function connectPostgres(address: PostgresAddress, options: Postgre
   throw new PostgresFailure(sentence, (refusals.find(({ code }) => code !== 'STANDBY') ?? first)?.code ?? 'unknown');
 }
 
-/** `prefer` goes on without TLS where the server has none, or admits nobody with it. */
+/** `prefer` goes on without TLS where the server has none, or admits no role with it. */
 async function connectTo(place: Place, options: PostgresOptions): Promise<PostgresConnection> {
   const { mode } = place.address.tls;
   const tls = await tlsOptions(place.address.tls, place.host);

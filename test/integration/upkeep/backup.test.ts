@@ -43,6 +43,16 @@ function enlarge(database: TestDatabase, megabytes: number): void {
   for (let index = 0; index < megabytes; index++) database.run('INSERT INTO ballast VALUES (?)', randomBytes(2 ** 20));
 }
 
+/** A copy of one moment, while `commits` were written. */
+function expectWholeCommits(path: string, commits: number): void {
+  const copy = unpacked(path);
+  const held = wholeCommits(copy);
+  expect(held).toBeGreaterThan(0);
+  expect(held).toBeLessThanOrEqual(commits);
+  expect(copy.pragma('integrity_check', { simple: true })).toBe('ok');
+  copy.close();
+}
+
 describe.each(ERAS)('a backup of a database of %s', (era) => {
   test('is a gzip file of the name of the guide, for its owner alone, that holds everything', async () => {
     using database = createDatabase({ era });
@@ -74,12 +84,7 @@ describe.each(ERAS)('a backup of a database of %s', (era) => {
     const { path } = await backUpOf(database);
     const { commits, failures } = await writer.stop();
     expect(failures).toEqual([]);
-    const copy = unpacked(path);
-    const held = wholeCommits(copy);
-    expect(held).toBeGreaterThan(0);
-    expect(held).toBeLessThanOrEqual(commits);
-    expect(copy.pragma('integrity_check', { simple: true })).toBe('ok');
-    copy.close();
+    expectWholeCommits(path, commits);
   });
 
   test('leaves the journal mode and the file as they are', async () => {
@@ -263,12 +268,7 @@ describe('the ledger beside it', () => {
     expect(made.ledger).toMatchObject({ path, calls: 0, complaints: [], bytes: statSync(path).size });
     expect(statSync(path).mode & 0o777).toBe(0o600);
     expect(readdirSync(folderOf(database)).toSorted()).toEqual([USAGE, NAME]);
-    const copy = unpacked(path);
-    const held = wholeCommits(copy);
-    expect(held).toBeGreaterThan(0);
-    expect(held).toBeLessThanOrEqual(commits);
-    expect(copy.pragma('integrity_check', { simple: true })).toBe('ok');
-    copy.close();
+    expectWholeCommits(path, commits);
   });
 
   test('has the number of its own backup where others of that second are there', async () => {

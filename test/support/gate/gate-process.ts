@@ -120,3 +120,18 @@ export async function serveModelgate(environment: Record<string, string>): Promi
     },
   };
 }
+
+/** @returns the status of a chat with the model */
+export async function chatStatus(
+  { url }: Pick<ServingProcess, 'url'>,
+  model: string,
+  credential: string,
+): Promise<number> {
+  const answer = await fetch(`${url}/api/chat/completions`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${credential}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ model, messages: [] }),
+  });
+  await answer.arrayBuffer();
+  return answer.status;
+}

@@ -36,6 +36,11 @@ interface MeteredOptions {
 export const INPUT_NANO = 150;
 export const OUTPUT_NANO = 600;
 
+/** A call for twelve tokens of A, and what it costs, exactly. */
+export const TOKENS = 12;
+export const BODY = JSON.stringify({ model: 'A', max_tokens: TOKENS, messages: [{ role: 'user', content: 'words' }] });
+export const COST_NANO = BODY.length * INPUT_NANO + TOKENS * OUTPUT_NANO;
+
 /** `GET /v1/generation?id=` answers what a call has cost; `usage` says it at the end of a stream that asks for it. */
 export async function startMeteredProvider({
   models = ['A', 'F'],
