@@ -84,7 +84,7 @@ const withCommon = <A extends unknown[], O extends OptionValues>(command: Comman
   command.addOption(CONFIG).addOption(WAIT).option('--json', 'print JSON');
 
 const onDatabase = (command: Command) =>
-  withCommon(command.option('--database <file>', "the backend's SQLite file, in place of DATABASE_URL"));
+  withCommon(command.option('--database <file>', "the backend's SQLite file, in place of DATABASE_URL", toFile));
 
 export type DatabaseOptions = ReturnType<ReturnType<typeof onDatabase>['opts']>;
 
@@ -94,7 +94,7 @@ const onOrganization = (command: Command) =>
 export const USAGE_DATABASE = new Option(
   '--usage-database <file>',
   "modelgate's own usage.db, in place of MODELGATE_USAGE_DATABASE",
-);
+).argParser(toFile);
 
 const onUsage = (command: Command) => withCommon(command.addOption(USAGE_DATABASE));
 
@@ -112,6 +112,14 @@ export function toDuration(text: string): number {
     /^\d+$/.test(text)
       ? `it has no unit. Use ${text}s, ${text}m, ${text}h or ${text}d.`
       : 'expected a whole number with ms, s, m, h or d, such as 30s or 30d.',
+  );
+}
+
+/** A URL may have a password in it, and other users of the machine see the words of a command. */
+export function toFile(text: string): string {
+  if (!/^[\w+]+:\//.test(text)) return text;
+  throw new InvalidArgumentError(
+    'expected the path of a file. PostgreSQL is named by DATABASE_URL or MODELGATE_USAGE_DATABASE in the environment.',
   );
 }
 

@@ -2,6 +2,7 @@
 import { type CommandUnknownOpts, Command, CommanderError, Help } from '@commander-js/extra-typings';
 import { OperationFailure } from '../backend-file/failure.ts';
 import { quoted, shellCommand } from '../backend-file/text.ts';
+import { maskCredentials } from '../config/issue.ts';
 import { asJson, toErrorJson, whole } from './report.ts';
 import { type Terminal, EXIT, fitLines, givenOf, misused, say, stoppedBy } from './terminal.ts';
 import { type CommandLine, type DatabaseOptions, type UsageOptions, VERSION, ownFirst } from './options.ts';
@@ -112,7 +113,7 @@ function describeMisuse(message: string): string {
   const [, said = '', several = '', names = ''] =
     /^(?:error: )?(.*?)(?:\n\(Did you mean (one of )?(.*)\?\))?$/s.exec(message) ?? [];
   const [pattern = /^$/, sentence = ''] = SENTENCES.find(([known]) => known.test(said)) ?? [];
-  const what = said.replace(pattern, sentence).replace('Allowed choices are', 'expected one of');
+  const what = maskCredentials(said).replace(pattern, sentence).replace('Allowed choices are', 'expected one of');
   if (names !== '') return `${what} Did you mean ${several}${names.split(', ').map(quoted).join(', ')}?`;
   return said.startsWith('unknown') ? `${what} --help shows what there is.` : what;
 }

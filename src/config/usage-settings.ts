@@ -15,7 +15,8 @@ const timeZone = string
 const path = (expected: string) =>
   value
     .text(4096)
-    .refine((typed) => !/^\w+:\//.test(typed), 'it is a URL')
+    // of a union, what is not aborted is the reason, whichever alternative was meant
+    .refine((typed) => !/^\w+:\//.test(typed), { error: 'it is a URL', abort: true })
     .describe(expected);
 
 const LEDGER =
@@ -32,7 +33,10 @@ const ledger = z
       }),
       path(LEDGER),
     ],
-    value.lastReason,
+    {
+      // the one that is meant
+      error: ({ errors: [ofUrl, ofFile] }) => (ofUrl?.[0]?.code === 'custom' ? ofUrl : ofFile)?.[0]?.message,
+    },
   )
   .describe(LEDGER);
 

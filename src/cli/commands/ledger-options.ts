@@ -9,7 +9,7 @@ import { daySpan, monthSpan, parseTimeZone } from '../../policy/period.ts';
 import type { Connection } from '../../store/database.ts';
 import { organizationsIn } from '../../usage/slots.ts';
 import { WHICH_DATABASE } from '../configuration-failure.ts';
-import { type DatabaseOptions, configureOperation } from '../options.ts';
+import { type DatabaseOptions, configureOperation, toFile } from '../options.ts';
 import { type Terminal, CommandFailure } from '../terminal.ts';
 
 export const CSV = new Option(
@@ -20,7 +20,7 @@ export const CSV = new Option(
 export const DATABASE = new Option(
   '--database <file>',
   "the backend's SQLite file, for names of people and organizations (default: of DATABASE_URL, where it is set)",
-);
+).argParser(toFile);
 
 export const monthOption = (use: string) => new Option('--month <month>', `${use}, such as 2026-11`).argParser(toMonth);
 

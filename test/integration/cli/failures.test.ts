@@ -81,6 +81,22 @@ describe('a database that is named wrongly', () => {
   });
 });
 
+test.each([
+  ['--database', ['org', 'list']],
+  ['--database', ['usage']],
+  ['--usage-database', ['usage']],
+])('a URL in the place of a file is refused without its password: %s of %j', async (option, words) => {
+  const { code, stdout, stderr } = await run([
+    ...words,
+    option,
+    'postgresql://openwebui:a-password@postgres/openwebui',
+  ]);
+  expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+  expect(stderr).toContain(`${option} "postgresql://***@postgres/openwebui": expected the path of a file.`);
+  expect(stderr).toContain('DATABASE_URL');
+  expect(stderr).not.toContain('a-password');
+});
+
 test('a file in WAL mode whose folder is closed is reported with what SQLite needs there', async () => {
   const closed = databaseOfTest({ era: '0.12.4' });
   closed.sql.pragma('journal_mode = wal');
