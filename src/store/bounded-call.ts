@@ -13,7 +13,7 @@ export interface Line {
 
 interface Pending<Answer> {
   /** In milliseconds of `performance.now`. */
-  readonly until: number;
+  until: number;
   /** @param received nothing where the thread has died */
   readonly settle: (received: Received<Answer>) => void;
 }
@@ -50,6 +50,8 @@ export class BoundedCaller<Question, Answer> {
     const { promise, resolve } = Promise.withResolvers<boolean>();
     const deadline = setTimeout(() => {
       this.#receive();
+      // a timer may fire a little before its time: what its caller no longer waits for is late from here on
+      pending.until = 0;
       resolve(false);
     }, deadlineMs);
     const settle = (received: Received<Answer>): void => {
@@ -57,7 +59,8 @@ export class BoundedCaller<Question, Answer> {
       if (received !== undefined) answered(received.message);
       resolve(received !== undefined);
     };
-    this.#pending.push({ until: performance.now() + deadlineMs, settle });
+    const pending = { until: performance.now() + deadlineMs, settle };
+    this.#pending.push(pending);
     port.postMessage(question);
     Atomics.add(asked, 0, 1);
     Atomics.notify(asked, 0);

@@ -47,6 +47,16 @@ test('an answer that takes too long is not waited for, and while it lasts nothin
   expect(answers).toEqual(['started']);
 });
 
+test('who asks after a deadline finds it missed, though timers fire a little early', async () => {
+  const { ask, isAnswering } = start();
+  await ask({ ms: 0, answer: 'started' });
+  for (let turn = 0; turn < 50; turn += 1) {
+    if (await ask({ ms: 20, answer: 'late' }, 5)) continue;
+    expect(isAnswering()).toBe(false);
+    await expect.poll(isAnswering, { interval: 1, timeout: LONG_MS }).toBe(true);
+  }
+});
+
 test('an answer that came in time is taken, however late this thread looks for it', async () => {
   const { ask, answers, isAnswering } = start();
   await ask({ ms: 0, answer: 'started' });
