@@ -135,6 +135,14 @@ export async function openWebPage(context: BrowserContext, url: string): Promise
   };
 }
 
+/** A page on which this person can ask this model; it stays open as long as the browser. */
+export async function openChat(browser: Browser, url: string, { email }: Pick<Person, 'email'>, model: string) {
+  const web = await openWebPage(await browser.newContext(), url);
+  await web.signIn(email);
+  await web.choose(model);
+  return web;
+}
+
 function watch(page: Page, url: string): () => string[] {
   const seen: string[] = [];
   const note = (text: string): void => {

@@ -25,7 +25,8 @@ export interface MeteredProvider extends RecordingUpstream {
 interface MeteredOptions {
   /** What it lists; it answers for any other too. */
   readonly models?: readonly string[];
-  readonly tokens?: number;
+  /** How many it answers; of the body of the question where that decides. */
+  readonly tokens?: number | ((body: string) => number);
   /** Before the first token, and between two. */
   readonly thinkMs?: number;
   readonly gapMs?: number;
@@ -70,7 +71,8 @@ export async function startMeteredProvider({
     if (outgoing.destroyed) return;
     row.input = body.length;
     row.costNano = row.input * INPUT_NANO;
-    for (let token = 0; token < tokens && !row.isCancelled; token++) {
+    const wanted = typeof tokens === 'number' ? tokens : tokens(body);
+    for (let token = 0; token < wanted && !row.isCancelled; token++) {
       if (gapMs > 0 && token > 0) await sleep(gapMs);
       row.output++;
       row.costNano += OUTPUT_NANO;
