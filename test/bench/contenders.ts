@@ -63,6 +63,18 @@ export async function startGate(
   return Object.assign(gate, { adminUrl, providerUrl: `http://127.0.0.1:${providerPort}` });
 }
 
+export const ACCESS_KEY = 'the-access-key-of-the-backend-in-the-bench';
+
+/** A gate whose address is that of a provider behind its provider door. */
+export async function startProviderDoor(provider: string, database: string): Promise<PinnedProcess> {
+  const gate = await startGate(provider, database, {
+    MODELGATE_PROVIDER_HOST: '127.0.0.1',
+    MODELGATE_PROVIDER_ACCESS_KEY: ACCESS_KEY,
+    MODELGATE_PROVIDERS: provider,
+  });
+  return { ...gate, url: `${gate.providerUrl}/${new URL(provider).host}` };
+}
+
 /** The same transport with no stage around it. */
 export const startBareTransport = (upstream: string): Promise<PinnedProcess> =>
   startScript('bare-transport-main.ts', upstream);

@@ -1,4 +1,7 @@
--- One request again and again, or the same request as one user after the other (TOKENS: a file, one token a line).
+-- One request again and again, or the same request as one user after the other (TOKENS: a file, one token a line; FIELD: the
+-- header field that a token is the value of, `Authorization` where there is none).
+local field = os.getenv('FIELD')
+local before = field and '' or 'Bearer '
 local tokens = {}
 local requests = {}
 local at = 0
@@ -13,7 +16,7 @@ function init()
   for name, value in (os.getenv('HEADERS') or ''):gmatch('([^=\n]+)=([^\n]*)\n') do wrk.headers[name] = value end
   for token in io.lines(os.getenv('TOKENS')) do tokens[#tokens + 1] = token end
   if #tokens == 1 then
-    wrk.headers['Authorization'] = 'Bearer ' .. tokens[1]
+    wrk.headers[field or 'Authorization'] = before .. tokens[1]
     requests[1] = wrk.format()
   end
 end
@@ -21,7 +24,7 @@ end
 function request()
   if #tokens == 1 then return requests[1] end
   at = at % #tokens + 1
-  wrk.headers['Authorization'] = 'Bearer ' .. tokens[at]
+  wrk.headers[field or 'Authorization'] = before .. tokens[at]
   return wrk.format()
 end
 

@@ -11,6 +11,8 @@ export interface LoadOptions {
   readonly body?: string;
   /** A file of session tokens, one a line, used in turn. */
   readonly tokens: string;
+  /** The header field whose value is a token; not set: `Authorization`, behind `Bearer`. */
+  readonly field?: string;
   readonly connections: number;
   /** Further header fields of each request. */
   readonly headers?: Readonly<Record<string, string>>;
@@ -32,7 +34,7 @@ const SCRIPT = fileURLToPath(new URL('load.lua', import.meta.url));
 
 /** @throws Error if a single answer was not a success: figures of refusals would be worth nothing */
 export async function load(target: PinnedProcess, options: LoadOptions): Promise<LoadFigures> {
-  const { path, body, tokens, connections, seconds } = options;
+  const { path, body, tokens, field, connections, seconds } = options;
   const size = `-t 1 -c ${connections} -d ${seconds}s --timeout 10s`.split(' ');
   const [program, ...words] = pinned(MEASURING_CORE, ['wrk', ...size, '-s', SCRIPT, `${target.url}${path}`]);
   const before = target.cpuSeconds();
@@ -46,6 +48,7 @@ export async function load(target: PinnedProcess, options: LoadOptions): Promise
         .map((line) => `${line.join('=')}\n`)
         .join(''),
       ...(body === undefined ? {} : { BODY: body }),
+      ...(field === undefined ? {} : { FIELD: field }),
     },
   });
   const [output] = await Promise.all([text(wrk.stdout), once(wrk, 'exit')]);

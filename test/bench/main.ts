@@ -1,8 +1,8 @@
 /**
  * The budgets, measured: `npm run bench`. Prints a table and writes `bench.json`.
  *
- * `--only NAME` one topic · `--quick` shorter, to see that it works · `--full` memory over a million requests, PostgreSQL with a
- * million users.
+ * `--only NAME` one topic · `--quick` shorter, to see that it works · `--full` memory over a million requests at each door,
+ * PostgreSQL with a million users.
  * Everything is a ratio or a time measured in this run, on this machine.
  */
 import { existsSync, writeFileSync } from 'node:fs';

@@ -3,13 +3,12 @@ import { writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { bed } from './bed.ts';
-import { startBareTransport, startGate, startProvider } from './contenders.ts';
+import { ACCESS_KEY, startBareTransport, startProvider, startProviderDoor } from './contenders.ts';
 import { load, warmUp } from './load.ts';
 import { judged, median, quantile, rounded, withRange, type Row, type Scale } from './measurement.ts';
 import type { PinnedProcess } from './pinned-process.ts';
 import { inRounds } from './rounds.ts';
 
-const ACCESS_KEY = 'the-access-key-of-the-backend-in-the-bench';
 const ROUNDS = { quick: 3, default: 7, full: 15 } as const satisfies Record<Scale, number>;
 /** A paced stream takes 1.2 s: of a few of them their number says little. */
 const SECONDS = { quick: 4, default: 8, full: 15 } as const satisfies Record<Scale, number>;
@@ -19,12 +18,7 @@ export async function measureProviderDoor(scale: Scale): Promise<Row[]> {
   const { database, user, chat } = await bed();
   await using provider = await startProvider();
   await using transport = await startBareTransport(provider.url);
-  await using gate = await startGate(provider.url, database.path, {
-    MODELGATE_PROVIDER_HOST: '127.0.0.1',
-    MODELGATE_PROVIDER_ACCESS_KEY: ACCESS_KEY,
-    MODELGATE_PROVIDERS: provider.url,
-  });
-  const door: PinnedProcess = { ...gate, url: `${gate.providerUrl}/${new URL(provider.url).host}` };
+  await using door = await startProviderDoor(provider.url, database.path);
   const tokens = join(database.directory, 'access-key');
   writeFileSync(tokens, ACCESS_KEY);
   const options = { body: chat, tokens, connections: 64, headers: { 'X-OpenWebUI-User-Id': user } };
