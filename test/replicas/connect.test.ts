@@ -1,13 +1,14 @@
 /** One connection to a real PostgreSQL: straight, through PgBouncer, and in trouble. */
 import { once } from 'node:events';
 import { createServer } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type PostgresConnection, connectPostgres } from '../../src/store/postgres/connect.ts';
 import { PostgresFailure } from '../../src/store/postgres/failure.ts';
 import { type PgBouncer, startPgBouncer } from '../support/pgbouncer.ts';
 import { freePort } from '../support/process/ports.ts';
 import { addressOf } from '../support/postgres-address.ts';
-import { PASSWORD, type PostgresDatabase, type PostgresServer, startPostgres } from '../support/postgres.ts';
+import { PASSWORD, type PostgresDatabase, type PostgresServer, execute, startPostgres } from '../support/postgres.ts';
 import { until, withTimeout } from '../support/process/with-timeout.ts';
 
 type PostgresOptions = Parameters<typeof connectPostgres>[1];
@@ -336,6 +337,21 @@ describe('a server in trouble', () => {
       expect(await connected(other.url, ({ query }) => query('SELECT 1 AS n'))).toEqual([{ n: 1 }]);
     },
   );
+
+  test('that commits nothing without its standby: a COMMIT that is given up is not done on it alone', async () => {
+    await using alone = await startPostgres();
+    await using own = await alone.createDatabase();
+    await own.sql.query('CREATE TABLE public.written (word text)');
+    const admin = alone.url(own.name, 'postgres');
+    await execute(admin, "ALTER SYSTEM SET synchronous_standby_names = 'away'", 'SELECT pg_reload_conf()');
+    await connected(own.url, async (connection) => {
+      await connection.query("BEGIN; INSERT INTO public.written VALUES ('a word')");
+      expect(await failureOf(connection.query('COMMIT'))).toMatchObject({ code: 'ETIMEDOUT' });
+    });
+    // what would be cancelled has been by now
+    await sleep(500);
+    expect((await own.sql.query('SELECT 1 FROM public.written')).rows).toEqual([]);
+  });
 
   test('whose administrator ends the session says so', async () => {
     const connection = await connect(database.url);

@@ -54,14 +54,18 @@ export function createLane(
   // without a listener, a server that restarts ends the process
   client.on('error', destroy).once('end', end.come);
   client.connection.once('backendKeyData', (key: Session) => (session = key));
-  const abandon = (): void => {
+  const abandon = (text: string): void => {
+    // of those that were sent together the first cancels
+    if (end.hasCome()) return;
     end.come();
+    // one that waits for its standby, and is cancelled, is done on this server alone: a failover would lose it
+    if (text === 'COMMIT') return destroy();
     cancel(place.host, session).then(destroy, destroy);
   };
   const run = async (statement: Statement): Promise<PostgresTable> => {
     if (end.hasCome()) throw failureOf(new Error('Connection terminated'), place);
     const clock = createDeadline(timeoutMs, () => {
-      abandon();
+      abandon(statement.text);
       const sentence = `PostgreSQL at ${shownHost(place.host)} did not answer a statement within ${timeoutMs} ms.`;
       return new PostgresFailure(sentence, 'ETIMEDOUT');
     });
