@@ -40,12 +40,14 @@ export async function readingLedger<T>(ledger: Operation, read: (connection: Con
 
 /**
  * Changes in one transaction. Ctrl-C is heard until the commit begins; `change` may run again, and must keep nothing outside.
- * @param mayBeNew makes the file where there is none, and says so @throws OperationFailure as `readingLedger`
+ * @param mayBeNew makes the file where there is none, and says so
+ * @param besideCalls on PostgreSQL calls go on meanwhile: for what only commands read and write, one after the other
+ * @throws OperationFailure as `readingLedger`
  */
 export function changingLedger<T>(
   ledger: Operation,
   change: (connection: Connection) => T | Promise<T>,
-  { mayBeNew = false }: { readonly mayBeNew?: boolean } = {},
+  { mayBeNew = false, besideCalls = false }: { readonly mayBeNew?: boolean; readonly besideCalls?: boolean } = {},
 ): Promise<T> {
   const { path, postgres, patience } = ledger;
   if (postgres !== undefined) {
@@ -54,7 +56,7 @@ export function changingLedger<T>(
       if (mayBeNew) makeLedgerTables(connection);
       else if (!hasLedger(connection)) throw absent(path, '');
       return await committing(connection, 'immediate', patience.signal, () => {
-        connection.exec(lockOf(connection.postgres?.name ?? ''));
+        if (!besideCalls) connection.exec(lockOf(connection.postgres?.name ?? ''));
         return change(connection);
       });
     });

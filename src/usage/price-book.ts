@@ -3,7 +3,7 @@ import { covers } from '../policy/grant.ts';
 import type { Connection } from '../store/database.ts';
 import type { Price } from './price.ts';
 import type { PricedModel } from './price-sources.ts';
-import { type PriceRow, isSamePrice, preparePriceWriter, preparePrices } from './price-table.ts';
+import { type PriceRow, isSamePrice, preparePrices, setLimits, updatePrices } from './price-table.ts';
 import { namesOf } from './provider-names.ts';
 
 interface FoundPrice {
@@ -108,14 +108,13 @@ function prepareLearning(connection: Connection) {
   const limits = connection.prepare<[string], StoredLimits & { readonly model: string }>(
     `${LIMITS} WHERE provider = ?`,
   );
-  const writer = preparePriceWriter(connection);
   /**
    * Keeps what a provider's list says, each price with the time at which it was first seen. Inside of the caller's transaction.
    * @returns how many prices are new or others than before; writes only where something is @throws SqliteError
    */
   return function learn(provider: string, models: readonly PricedModel[], at: number): number {
-    const last = new Map<string, PriceRow>();
-    for (const row of listed(provider)) if (!last.has(row.model)) last.set(row.model, row);
+    const rows = listed(provider);
+    const last = new Map(rows.toReversed().map((row) => [row.model, row]));
     const known = new Map(limits.all(provider).map((row) => [row.model, toLimits(row)]));
     const news = models.filter(({ model, price, context, maxOutput }) => {
       const had = known.get(model) ?? toLimits(undefined);
@@ -123,9 +122,12 @@ function prepareLearning(connection: Connection) {
       return !hasLimits || (price !== undefined && !isSamePrice(last.get(model)?.price, price));
     });
     if (news.length === 0) return 0;
-    for (const one of news) writer.setLimits(provider, one);
-    const priced = news.flatMap(({ model, price }) => (price === undefined ? [] : [{ model, price }]));
+    setLimits(
+      connection,
+      news.map((one) => ({ provider, ...one })),
+    );
     const row = { provider, validFrom: at, source: 'provider' } as const;
-    return priced.filter((one) => writer.update({ ...row, ...one }) !== 'same').length;
+    const priced = news.flatMap(({ model, price }) => (price === undefined ? [] : [{ ...row, model, price }]));
+    return updatePrices(connection, rows, priced).filter((outcome) => outcome !== 'same').length;
   };
 }

@@ -3,7 +3,7 @@ import { covers } from '../policy/grant.ts';
 import type { Connection } from '../store/database.ts';
 import type { Price } from './price.ts';
 import type { ImportedModel, Skipped } from './price-sources.ts';
-import { type PriceRow, isSamePrice, preparePriceWriter, preparePrices } from './price-table.ts';
+import { type PriceRow, addPrices, isSamePrice, keyOf, preparePrices, setLimits, updatePrices } from './price-table.ts';
 import { isReachable, namesOf } from './provider-names.ts';
 
 /** `model` is an id, or a prefix that ends in `*`. */
@@ -55,7 +55,7 @@ export function setPrice(connection: Connection, wanted: OperatorPrice) {
   const before = rows.find(({ validFrom }) => validFrom <= wanted.validFrom)?.price;
   const next = rows.findLast(({ validFrom }) => validFrom > wanted.validFrom)?.validFrom;
   const outcome = isSamePrice(before, wanted.price) ? 'same' : before === undefined ? 'new' : 'changed';
-  if (outcome !== 'same') preparePriceWriter(connection).add({ ...wanted, source: 'operator' });
+  if (outcome !== 'same') addPrices(connection, [{ ...wanted, source: 'operator' }]);
   return { outcome, next } as const;
 }
 
@@ -64,7 +64,7 @@ export function endPrice(connection: Connection, wanted: Required<Wanted>, now: 
   if (holding(operatorPrices(connection, wanted), now).length === 0) return false;
   const { provider = '', model = '' } = wanted;
   // the row that ends them has the highest id before any other goes: that id tells readers that something has changed
-  preparePriceWriter(connection).add({ provider, model, validFrom: now, source: 'operator', price: undefined });
+  addPrices(connection, [{ provider, model, validFrom: now, source: 'operator', price: undefined }]);
   connection
     .prepare(`DELETE FROM usage_price WHERE provider = ? AND model = ? AND source = 'operator' AND valid_from > ?`)
     .run(provider, model, now);
@@ -76,17 +76,22 @@ const operatorPrices = (connection: Connection, { provider = '', model = '' }: W
 
 export type Imported = 'new' | 'changed' | 'same' | Skipped | 'repeated';
 
-/** @returns what takes one model after the other: of one that is there twice the first counts @throws SqliteError */
-export function prepareImport(connection: Connection, now: number): (model: ImportedModel) => Imported {
-  const { setLimits, update } = preparePriceWriter(connection);
+/** Of one that is there twice the first counts. @returns how many of each kind there are @throws SqliteError */
+export function importPrices(connection: Connection, models: readonly ImportedModel[], now: number) {
+  const counts: Partial<Record<Imported, number>> = {};
+  const count = (kind: Imported): void => void (counts[kind] = (counts[kind] ?? 0) + 1);
   const taken = new Set<string>();
-  return (imported) => {
-    const { provider, model, price, skipped = 'no_price' } = imported;
-    if (isReachable(provider)) setLimits(provider, imported);
-    if (price === undefined) return skipped;
-    const key = `${provider}\n${model}`;
-    if (taken.has(key)) return 'repeated';
-    taken.add(key);
-    return update({ provider, model, price, validFrom: now, source: 'import' });
-  };
+  const rows = models.flatMap(({ provider, model, price, skipped = 'no_price' }) => {
+    const isFirst = price !== undefined && taken.size < taken.add(keyOf({ provider, model })).size;
+    if (isFirst) return [{ provider, model, price, validFrom: now, source: 'import' } as const];
+    count(price === undefined ? skipped : 'repeated');
+    return [];
+  });
+  setLimits(
+    connection,
+    models.filter(({ provider }) => isReachable(provider)),
+  );
+  const known = preparePrices(connection, "source = 'import'")();
+  for (const outcome of updatePrices(connection, known, rows)) count(outcome);
+  return counts;
 }

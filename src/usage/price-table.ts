@@ -38,36 +38,70 @@ export function preparePrices(connection: Connection, condition: string) {
   return (...given: string[]): readonly PriceRow[] => rows.all(...given).map(toRow);
 }
 
-/** @returns what writes; the transaction is the caller's */
-export function preparePriceWriter(connection: Connection) {
-  const newest = preparePrices(connection, 'model = ? AND provider = ? AND source = ?');
-  const insert = connection.prepare(
-    `INSERT INTO usage_price (provider, model, valid_from, source, input, cached, cache_write, output, request, free)
-     VALUES ($provider, $model, $validFrom, $source, $input, $cached, $cacheWrite, $output, $request, $free)`,
-  );
-  const limits = connection.prepare(
-    `INSERT INTO usage_model (provider, model, context, max_output) VALUES ($provider, $model, $context, $maxOutput)
-     ON CONFLICT (provider, model) DO UPDATE SET context = coalesce(excluded.context, usage_model.context),
-       max_output = coalesce(excluded.max_output, usage_model.max_output)`,
-  );
-  const add = ({ price, ...row }: Omit<PriceRow, 'id'>): void => {
-    const { input = null, cached = null, cacheWrite = null, output = null, request = null } = price ?? {};
-    insert.run({ ...row, input, cached, cacheWrite, output, request, free: Number(price?.free === true) });
-  };
-  return {
-    add,
-    /** Adds a price where it is another than the newest of this source. A clock that went back cannot hide it. */
-    update(row: Omit<PriceRow, 'id'>): 'new' | 'changed' | 'same' {
-      const [last] = newest(row.model, row.provider, row.source);
-      if (last !== undefined && isSamePrice(last.price, row.price)) return 'same';
-      add({ ...row, validFrom: Math.max(row.validFrom, last?.validFrom ?? 0) });
-      return last?.price === undefined ? 'new' : 'changed';
-    },
-    setLimits(provider: string, { model, context, maxOutput }: PricedModel): void {
-      if (context === undefined && maxOutput === undefined) return;
-      limits.run({ provider, model, context: context ?? null, maxOutput: maxOutput ?? null });
-    },
-  };
+type NewRow = Omit<PriceRow, 'id'>;
+
+/** Inside of the caller's transaction. @throws SqliteError */
+export function addPrices(connection: Connection, rows: readonly NewRow[]): void {
+  const into = 'usage_price (provider, model, valid_from, source, input, cached, cache_write, output, request, free)';
+  const values = rows.map(({ provider, model, validFrom, source, price = { free: false } }) => {
+    const { input = null, cached = null, cacheWrite = null, output = null, request = null, free } = price;
+    return [provider, model, validFrom, source, input, cached, cacheWrite, output, request, Number(free)];
+  });
+  insertAll(connection, into, values);
+}
+
+/**
+ * Adds the prices that are others than the newest of their source. A clock that went back cannot hide one.
+ * @param known rows of that source, the newest first @returns what has become of each @throws SqliteError
+ */
+export function updatePrices(connection: Connection, known: readonly PriceRow[], rows: readonly NewRow[]) {
+  const last = new Map<string, NewRow>(known.toReversed().map((row) => [keyOf(row), row]));
+  const news: NewRow[] = [];
+  const outcomes = rows.map((row) => {
+    const before = last.get(keyOf(row));
+    if (isSamePrice(before?.price, row.price)) return 'same';
+    const added = { ...row, validFrom: Math.max(row.validFrom, before?.validFrom ?? 0) };
+    last.set(keyOf(row), added);
+    news.push(added);
+    return before?.price === undefined ? 'new' : 'changed';
+  });
+  addPrices(connection, news);
+  return outcomes;
+}
+
+type Limits = Pick<PricedModel, 'model' | 'context' | 'maxOutput'> & { readonly provider: string };
+
+/** What is not known of a model stays as it was. Inside of the caller's transaction. @throws SqliteError */
+export function setLimits(connection: Connection, models: readonly Limits[]): void {
+  const all = new Map<string, Limits>();
+  for (const { context, maxOutput, ...model } of models) {
+    const before = all.get(keyOf(model));
+    const limits = { context: context ?? before?.context, maxOutput: maxOutput ?? before?.maxOutput };
+    if (limits.context !== undefined || limits.maxOutput !== undefined) all.set(keyOf(model), { ...model, ...limits });
+  }
+  const values = [...all.values()].map(({ provider, model, context = null, maxOutput = null }) => [
+    ...[provider, model, context, maxOutput],
+  ]);
+  insertAll(connection, 'usage_model (provider, model, context, max_output)', values, KEEPING);
+}
+
+const KEEPING = `ON CONFLICT (provider, model) DO UPDATE SET context = coalesce(excluded.context, usage_model.context),
+  max_output = coalesce(excluded.max_output, usage_model.max_output)`;
+
+/** The same model of the same provider? */
+export const keyOf = ({ provider, model }: Pick<PriceRow, 'provider' | 'model'>): string => `${provider}\n${model}`;
+
+/** SQLite takes 32,766 values. */
+const MOST_ROWS = 2_048;
+
+/** In few statements: where the database is far away, each takes its time, and all calls wait. Powers of two make few to prepare. */
+function insertAll(connection: Connection, into: string, rows: readonly (readonly unknown[])[], rest = ''): void {
+  for (let at = 0, size = MOST_ROWS; at < rows.length; at += size) {
+    while (at + size > rows.length) size /= 2;
+    const some = rows.slice(at, at + size);
+    const places = some.map((row) => `(${row.map(() => '?').join(', ')})`);
+    connection.prepare(`INSERT INTO ${into} VALUES ${places.join(', ')} ${rest}`).run(...some.flat());
+  }
 }
 
 export function isSamePrice(one: Price | undefined, other: Price | undefined): boolean {

@@ -69,11 +69,12 @@ $ modelgate usage close ${ON_MONTH} --org mai_client_acme`,
   (command) => withTerms(command),
   async (options, { config, ledger, terminal }) => {
     const questionsIn = await prepare(options, config, terminal);
-    const { obstacles, closed } = await changingLedger(ledger, (connection) =>
-      closeMonth(connection, questionsIn(connection), {
-        now: Date.now(),
-        csvOf: (invoice) => asCsv(tableOfLines([invoice], true)),
-      }),
+    const csvOf = (invoice: Invoice) => asCsv(tableOfLines([invoice], true));
+    // what a call writes while one sum after the other is read is a correction on the next invoice
+    const { obstacles, closed } = await changingLedger(
+      ledger,
+      (connection) => closeMonth(connection, questionsIn(connection), { now: Date.now(), csvOf }),
+      { besideCalls: true },
     );
     const remedy = obstacles.some(({ kind }) => kind === 'unresolved') ? ASK_NOW : '';
     refuseAll(obstacles.map(describeObstacle), 'Nothing was closed.', { remedy, what: 'organizations' });

@@ -2,14 +2,11 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { toFailure, unchanged } from '../../backend-file/failure.ts';
-import { type Operation, hearStop } from '../../backend-file/transaction.ts';
-import type { Connection } from '../../store/database.ts';
-import { type Imported, prepareImport } from '../../usage/price-changes.ts';
-import { type ImportedModel, modelsInFile } from '../../usage/price-sources.ts';
+import { type Imported, importPrices } from '../../usage/price-changes.ts';
+import { modelsInFile } from '../../usage/price-sources.ts';
 import { changingLedger } from '../ledger.ts';
 import { usageCommand } from '../options.ts';
 import { type Fact, counted, grouped } from '../report.ts';
-import { type Terminal, createProgress } from '../terminal.ts';
 
 export const addImport = usageCommand(
   'import',
@@ -20,7 +17,9 @@ $ modelgate price import model_prices_and_context_window.json`,
   async (file, _, { ledger, terminal }) => {
     const path = resolve(terminal.directory, file);
     const { format, models } = readModels(path);
-    const counts = await changingLedger(ledger, importing(models, ledger, terminal), { mayBeNew: true });
+    const counts = await changingLedger(ledger, (connection) => importPrices(connection, models, Date.now()), {
+      mayBeNew: true,
+    });
     const { new: added = 0, changed = 0, same = 0, ...skipped } = counts;
     const record = { file: path, format, read: models.length, new: added, changed, same, skipped };
     const facts: readonly Fact[] = [
@@ -62,22 +61,3 @@ function readModels(path: string) {
 
 const EXPECTED =
   "Expected is LiteLLM's model_prices_and_context_window.json, the api.json of models.dev, or the answer of OpenRouter's /models.";
-
-/** How many models are taken before signals are heard and progress is shown. */
-const TURN = 250;
-
-const importing =
-  (models: readonly ImportedModel[], { patience }: Operation, terminal: Terminal) =>
-  async (connection: Connection): Promise<Partial<Record<Imported, number>>> => {
-    using progress = createProgress(terminal);
-    const take = prepareImport(connection, Date.now());
-    const counts: Partial<Record<Imported, number>> = {};
-    for (const [at, model] of models.entries()) {
-      const outcome = take(model);
-      counts[outcome] = (counts[outcome] ?? 0) + 1;
-      if (at % TURN !== 0) continue;
-      progress.at('importing', at, models.length, 'models');
-      await hearStop(patience.signal);
-    }
-    return counts;
-  };

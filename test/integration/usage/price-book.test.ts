@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { createPriceBook } from '../../../src/usage/price-book.ts';
 import type { Price } from '../../../src/usage/price.ts';
-import { type PriceRow, preparePriceWriter } from '../../../src/usage/price-table.ts';
+import { type PriceRow, addPrices, setLimits } from '../../../src/usage/price-table.ts';
 import { openUsageFile } from '../../../src/usage/schema.ts';
 import { ledgerOfTest } from '../../support/database/ledger.ts';
 
@@ -12,7 +12,6 @@ const HOST = 'openrouter.ai';
 function openBook() {
   const { path, connection } = ledgerOfTest();
   const book = createPriceBook(connection);
-  const writer = preparePriceWriter(connection);
   const add = (
     source: PriceRow['source'],
     model: string,
@@ -20,10 +19,12 @@ function openBook() {
     validFrom = NOW,
     provider = HOST,
   ): void =>
-    writer.add({ provider, model, validFrom, source, price: input === undefined ? undefined : { input, free: false } });
+    addPrices(connection, [
+      { provider, model, validFrom, source, price: input === undefined ? undefined : { input, free: false } },
+    ]);
   /** The price of input that holds; undefined where none does. */
   const input = (model: string, at = NOW, provider = HOST) => book.find(provider, model, at)?.price.input;
-  return { path, connection, book, writer, add, input };
+  return { path, connection, book, add, input };
 }
 
 describe('the price that holds', () => {
@@ -103,13 +104,7 @@ describe('the price that holds', () => {
     add('operator', '*', 1);
     expect(input('m')).toBe(1);
     const other = openUsageFile(path, 1_000);
-    preparePriceWriter(other).add({
-      provider: HOST,
-      model: 'm',
-      validFrom: NOW,
-      source: 'operator',
-      price: { free: true },
-    });
+    addPrices(other, [{ provider: HOST, model: 'm', validFrom: NOW, source: 'operator', price: { free: true } }]);
     other.close();
     expect(input('m')).toBeUndefined();
   });
@@ -180,8 +175,8 @@ describe("what is learnt of a provider's list", () => {
   });
 
   test('stands before imported limits', () => {
-    const { book, writer } = openBook();
-    writer.setLimits('openrouter', { model: 'm', context: 1, maxOutput: 2 });
+    const { book, connection } = openBook();
+    setLimits(connection, [{ provider: 'openrouter', model: 'm', context: 1, maxOutput: 2 }]);
     book.learn(HOST, [{ model: 'm', context: 3 }], NOW);
     expect(book.limitsOf(HOST, 'm')).toEqual({ context: 3, maxOutput: 2 });
   });

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { createPriceBook } from '../../../src/usage/price-book.ts';
-import { endPrice, listPrices, prepareImport, setPrice } from '../../../src/usage/price-changes.ts';
+import { endPrice, listPrices, importPrices, setPrice } from '../../../src/usage/price-changes.ts';
 import { ledgerOfTest } from '../../support/database/ledger.ts';
 
 const NOW = Date.UTC(2026, 10, 27);
@@ -82,8 +82,9 @@ describe('the list', () => {
   test('has what is about a provider, with what is imported for it', () => {
     const { connection, set } = opened();
     set(1);
-    const take = prepareImport(connection, NOW);
-    for (const provider of ['openai', 'mistral']) take({ provider, model: 'n', price: { input: 1, free: false } });
+    const price = { input: 1, free: false };
+    const models = ['openai', 'mistral'].map((provider) => ({ provider, model: 'n', price }));
+    importPrices(connection, models, NOW);
     const providers = listPrices(connection, { provider: MODEL.provider }, NOW).map((row) => row.provider);
     expect(providers).toEqual(['api.openai.com', 'openai']);
   });
@@ -107,21 +108,29 @@ describe('an import', () => {
 
   test('says of each model what has become of it', () => {
     const { connection, input } = opened();
-    const [first, second] = [prepareImport(connection, NOW), prepareImport(connection, NOW + DAY)];
-    expect(first({ ...imported, price: price(1) })).toBe('new');
-    expect(first({ ...imported, price: price(2) })).toBe('repeated');
-    expect(first({ ...imported, model: 'z', skipped: 'zero' })).toBe('zero');
-    expect(second({ ...imported, price: price(1) })).toBe('same');
-    expect(prepareImport(connection, NOW + 2 * DAY)({ ...imported, price: price(3) })).toBe('changed');
+    const take = (at: number, ...models: object[]) =>
+      importPrices(
+        connection,
+        models.map((model) => ({ ...imported, ...model })),
+        at,
+      );
+    expect(take(NOW, { price: price(1) }, { price: price(2) }, { model: 'z', skipped: 'zero' })).toEqual({
+      ...{ new: 1, repeated: 1, zero: 1 },
+    });
+    expect(take(NOW + DAY, { price: price(1) })).toEqual({ same: 1 });
+    expect(take(NOW + 2 * DAY, { price: price(3) })).toEqual({ changed: 1 });
     expect([input(), input(NOW + DAY), input(NOW + 2 * DAY)]).toEqual([1, 1, 3]);
   });
 
   test('brings the limits of models, also of those without a price, and none of unknown providers', () => {
     const { connection } = opened();
-    const take = prepareImport(connection, NOW);
-    take({ ...imported, skipped: 'zero', context: 8_192 });
-    take({ provider: 'bedrock', model: 'b', skipped: 'unknown_provider', context: 1 });
-    expect(createPriceBook(connection).limitsOf(MODEL.provider, 'm')).toEqual({ context: 8_192, maxOutput: undefined });
+    const models = [
+      { ...imported, skipped: 'zero', context: 4_096, maxOutput: 1_024 },
+      { ...imported, skipped: 'zero', context: 8_192 },
+      { provider: 'bedrock', model: 'b', skipped: 'unknown_provider', context: 1 },
+    ] as const;
+    importPrices(connection, models, NOW);
+    expect(createPriceBook(connection).limitsOf(MODEL.provider, 'm')).toEqual({ context: 8_192, maxOutput: 1_024 });
     expect(connection.prepare('SELECT count(*) FROM usage_model').pluck().get()).toBe(1);
   });
 });

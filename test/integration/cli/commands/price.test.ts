@@ -295,20 +295,22 @@ describe('price import', () => {
     expect(found).toEqual([1e-5, undefined]);
   });
 
-  test('shows progress on a terminal', async () => {
+  test('takes all of a file that is longer than one statement', async () => {
     const ledger = ledgerOfTest();
-    const many = Object.fromEntries(Array.from({ length: 600 }, (_, index) => [`m${index}`, LITELLM['gpt-4o']]));
-    const words = ['price', 'import', written(ledger, many), '--usage-database', ledger.path];
-    const { stderr } = await runCommand(words, { screen: { error: true } });
-    expect(stderr).toMatch(/importing .* % of 600 models/);
+    const many = Object.fromEntries(Array.from({ length: 2_500 }, (_, index) => [`m${index}`, LITELLM['gpt-4o']]));
+    const file = written(ledger, many);
+    expect(await ask(ledger, 'import', file)).toMatchObject({ new: 2_500, changed: 0, same: 0 });
+    expect(await ask(ledger, 'import', file)).toMatchObject({ new: 0, changed: 0, same: 2_500 });
+    expect(ledger.connection.prepare('SELECT count(DISTINCT model) FROM usage_price').pluck().get()).toBe(2_500);
   });
 
-  test('takes all or nothing: Ctrl-C leaves the ledger as it was', async () => {
+  test('takes nothing after Ctrl-C while it waits for the lock', async () => {
     const ledger = ledgerOfTest();
-    const many = Object.fromEntries(Array.from({ length: 600 }, (_, index) => [`m${index}`, LITELLM['gpt-4o']]));
     const stop = new AbortController();
-    const words = ['price', 'import', written(ledger, many), '--usage-database', ledger.path];
-    const result = await runCommand(words, { screen: { error: true }, stop: stop.signal, onError: () => stop.abort() });
+    const words = ['price', 'import', written(ledger, LITELLM), '--usage-database', ledger.path];
+    ledger.connection.exec('BEGIN IMMEDIATE');
+    const result = await runCommand(words, { stop: stop.signal, onError: () => stop.abort() });
+    ledger.connection.exec('ROLLBACK');
     expect(result.code).toBe(130);
     expect(ledger.connection.prepare('SELECT count(*) FROM usage_price').pluck().get()).toBe(0);
   });

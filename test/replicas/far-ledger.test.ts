@@ -1,0 +1,61 @@
+/** What commands write much of into a ledger that is far away does not keep calls from it. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, onTestFinished, test } from 'vitest';
+import { openBlocking } from '../../src/store/postgres/blocking.ts';
+import { addressOf } from '../support/database/postgres-policy.ts';
+import { writesCalls } from '../support/database/settled-calls.ts';
+import { runModelgate } from '../support/gate/gate-process.ts';
+import type { PostgresDatabase } from '../support/postgres.ts';
+import { farServer } from './far-server.ts';
+import { chat, gatesOnLedger } from './gates-on-ledger.ts';
+
+const ROUND_TRIP_MS = 5;
+const MODELS = 3_000;
+const ORGANIZATIONS = 150;
+
+/** As LiteLLM publishes them. */
+function prices(): string {
+  const directory = mkdtempSync(join(tmpdir(), 'modelgate-prices-'));
+  onTestFinished(() => rmSync(directory, { recursive: true }));
+  const file = join(directory, 'prices.json');
+  const price = { litellm_provider: 'openai', mode: 'chat', input_cost_per_token: 2e-6, output_cost_per_token: 8e-6 };
+  const models = Array.from({ length: MODELS }, (_, at) => [`model-${at}`, { ...price, max_input_tokens: 1_000 + at }]);
+  writeFileSync(file, JSON.stringify(Object.fromEntries(models)));
+  return file;
+}
+
+async function usageOfMany({ url }: PostgresDatabase): Promise<void> {
+  const connection = await openBlocking(addressOf(url));
+  const { settle } = writesCalls(connection);
+  for (let at = 0; at < ORGANIZATIONS; at++)
+    settle({ at: '2026-10-05T12:00:00Z', organization: `org-${at}`, cost: 1_000 });
+  connection.close();
+}
+
+test.each([
+  ['price import', () => ['price', 'import', prices()], `${MODELS.toLocaleString('en')} new`],
+  [
+    'usage close',
+    async (database: PostgresDatabase) => {
+      await usageOfMany(database);
+      return ['usage', 'close', '--month', '2026-10'];
+    },
+    `org-${ORGANIZATIONS - 1}`,
+  ],
+])('calls go on during `%s`', async (_command, wordsFor, said) => {
+  const { server, database, serve } = await gatesOnLedger({});
+  const gate = await serve();
+  expect(await chat(gate.base)).toMatchObject({ status: 200 });
+  const words = await wordsFor(database);
+  const far = await farServer(server.port, ROUND_TRIP_MS);
+  const url = database.url.replace(`:${server.port}/`, `:${far}/`);
+  const is = { over: false };
+  const ended = runModelgate(words, { DATABASE_URL: url }).finally(() => (is.over = true));
+  const statuses: number[] = [];
+  while (!is.over) statuses.push((await chat(gate.base)).status);
+  expect(await ended).toMatchObject({ code: 0, stdout: expect.stringContaining(said) as string });
+  expect(statuses.length).toBeGreaterThan(1);
+  expect(statuses.filter((status) => status !== 200)).toEqual([]);
+});
