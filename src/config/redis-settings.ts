@@ -13,7 +13,13 @@ const QUERY: Readonly<Record<string, RegExp>> = {
 
 /** @returns what of it a client needs; a database in the query wins over that of the path, as in redis-py */
 const redisUrl = string
-  .refine((typed) => /^rediss?:\/\//i.test(typed), reasonWhere([/./, 'its scheme is neither redis nor rediss']))
+  .refine(
+    (typed) => /^rediss?:\/\//i.test(typed),
+    reasonWhere(
+      [/^rediss?:/i, 'no `//` follows its scheme'],
+      [/./, 'its scheme is neither redis nor rediss'],
+    ),
+  )
   .refine((typed) => URL.canParse(typed) && isDecodable(new URL(typed)), 'it is not a URL')
   .transform((typed) => new URL(typed))
   .refine(({ pathname }) => /^\/?\d{0,4}$/.test(pathname), 'what stands behind its host is no number of a database')

@@ -2,7 +2,7 @@
 import { OperationFailure, explainFailure, unchanged } from '../backend-file/failure.ts';
 import { lockHolders } from '../backend-file/processes.ts';
 import { type Operation, ATTEMPT_MS, reading, waiting } from '../backend-file/transaction.ts';
-import type { RedisConfig } from '../config/redis.ts';
+import type { RedisConfig, toRevocations } from '../config/redis.ts';
 import { readBackendRelease } from '../store/backend-releases.ts';
 import {
   type Connection,
@@ -23,7 +23,7 @@ import { checkPostgres } from './postgres.ts';
 import { type LedgerSettings, checkPrices } from './prices.ts';
 import { checkLedger } from './ledger.ts';
 import { type ProviderDoor, providerChecks } from './providers.ts';
-import { checkRedis } from './redis.ts';
+import { checkRedis, checkRevocations } from './redis.ts';
 import { checkAdmins, checkBudgets, checkForeignRows } from './rows.ts';
 import { checkCounter, checkIndexUse, checkStatistics, checkTables, checkUpgrade } from './schema.ts';
 
@@ -43,6 +43,8 @@ interface Diagnosis {
   readonly ledger?: LedgerSettings | undefined;
   /** Undefined: no Redis counts the limits. */
   readonly redis?: RedisConfig | undefined;
+  /** Undefined: the backend ends no sessions in a Redis. */
+  readonly revocations?: ReturnType<typeof toRevocations>;
   /** `DATABASE_ENABLE_SQLITE_WAL`, where this command's environment has it. */
   readonly walWanted: boolean | undefined;
   readonly quick: boolean;
@@ -60,7 +62,13 @@ export async function diagnose(options: Diagnosis): Promise<readonly Finding[]> 
   }
   if (options.redis !== undefined) {
     onProgress('asking Redis', 0, 1);
-    findings.push(...findingsOf({ redis: await checkRedis(options.redis, operation.patience.signal) }));
+    const { redis, revocations } = options;
+    const { signal } = operation.patience;
+    findings.push(...findingsOf({ redis: await checkRedis(redis, signal) }));
+    if (revocations !== undefined) {
+      const { elsewhere = redis, keyPrefix } = revocations;
+      findings.push(...findingsOf({ sessions: await checkRevocations(elsewhere, keyPrefix, signal) }));
+    }
   }
   findings.push(...(await lookAround(options)));
   if (operation.postgres !== undefined) {

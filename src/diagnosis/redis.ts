@@ -1,7 +1,7 @@
-/** Whether the Redis that counts the limits can be relied on. */
+/** Whether the Redis that counts the limits can be relied on, and that in which the backend ends sessions. */
 import { asSize } from '../backend-file/text.ts';
 import type { RedisConfig } from '../config/redis.ts';
-import { type RedisInspection, inspectRedis } from '../limits/redis-inspection.ts';
+import { type RedisInspection, inspectRedis, inspectRevocations } from '../limits/redis-inspection.ts';
 import { type Verdict, ok, problem, unknown, warning } from './finding.ts';
 
 /** A question that takes longer than half of what the gate waits for is often late. */
@@ -32,6 +32,14 @@ export async function checkRedis(config: RedisConfig, stop: AbortSignal): Promis
       `${address} is Redis ${facts.version}, a master that evicts no counter; it runs the script and answers within ${latency}.`,
     ),
   ];
+}
+
+/** @param keyPrefix the backend's @returns what there is to say of it; never rejects */
+export async function checkRevocations(config: RedisConfig, keyPrefix: string, stop: AbortSignal): Promise<Verdict> {
+  const { address, problem: trouble } = await inspectRevocations(config, keyPrefix, stop);
+  if (trouble === undefined) return ok(`${address} says which sessions the backend has ended one by one.`);
+  const finding = `${address} does not say which sessions the backend has ended one by one: ${trouble}. Meanwhile the gate takes them.`;
+  return warning(finding, `Look at REDIS_URL, whether its user may GET ${keyPrefix}:auth:*, and whether Redis runs.`);
 }
 
 type Facts = NonNullable<RedisInspection['facts']>;

@@ -34,7 +34,7 @@ export async function startGate(config: Config, log: Log, version: string) {
     storeFigures: () => store.figures(),
     // there before the first look at the figures
     ledger: () => watched,
-    redis: () => redis?.state(),
+    ...{ redis: () => redis?.state(), revocations: () => ended?.revocations },
   });
   const store = await openStore(config, log, metrics);
   const redis = await openRedis(config, log, metrics);

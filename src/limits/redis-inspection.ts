@@ -1,4 +1,4 @@
-/** What `doctor` asks a Redis: whether limits can be counted there, and how well. */
+/** What `doctor` asks a Redis: whether limits can be counted there, and how well; or whether ended sessions are seen there. */
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import type { RedisConfig } from '../config/redis.ts';
@@ -12,7 +12,14 @@ const PINGS = 20;
 export type RedisInspection = Awaited<ReturnType<typeof inspectRedis>>;
 
 /** @returns what was found, or a clause that says why nothing was; never rejects */
-export async function inspectRedis(config: RedisConfig, stop: AbortSignal) {
+export const inspectRedis = (config: RedisConfig, stop: AbortSignal) =>
+  ask(config, stop, (client) => inspect(client, config));
+
+/** Whether it lets the gate read which sessions the backend has ended. @param keyPrefix the backend's @returns as `inspectRedis` */
+export const inspectRevocations = (config: RedisConfig, keyPrefix: string, stop: AbortSignal) =>
+  ask(config, stop, (client) => client.get(`${keyPrefix}:auth:token:doctor:revoked`));
+
+async function ask<Facts>(config: RedisConfig, stop: AbortSignal, look: (client: RedisClient) => Promise<Facts>) {
   const address = describeRedis(config);
   let unconnected: string | undefined;
   const client = connectRedis(config, (error) => (unconnected = redisProblem(error)));
@@ -20,7 +27,7 @@ export async function inspectRedis(config: RedisConfig, stop: AbortSignal) {
     if (client.status !== 'ready') {
       await once(client, 'ready', { signal: AbortSignal.any([stop, AbortSignal.timeout(CONNECT_MS)]) });
     }
-    return { address, problem: undefined, facts: await within(ANSWER_MS, inspect(client, config)) };
+    return { address, problem: undefined, facts: await within(ANSWER_MS, look(client)) };
   } catch (error) {
     const isReply = error instanceof Error && error.name === 'ReplyError';
     const problem = isReply ? redisProblem(error) : (unconnected ?? 'it does not answer');

@@ -17,21 +17,29 @@ interface RevocationsParts {
 }
 
 /** @param link to the backend's Redis */
-export function createRevocations(link: Pick<RedisLink, 'ask'>, { keyPrefix, log }: RevocationsParts) {
+export function createRevocations(link: Pick<RedisLink, 'ask' | 'absence'>, { keyPrefix, log }: RevocationsParts) {
+  let mayRead = true;
   /** A user who may read other keys alone is no reason to count limits without Redis. */
   function unreadable(error: unknown): undefined {
     if (!(error instanceof Error && error.message.startsWith('NOPERM'))) throw error;
+    mayRead = false;
     const message = `The gate does not know which sessions the backend has ended: it may not read ${keyPrefix}:auth:* in Redis`;
     log.sparingly('warn', 'revocations', { problem: redisProblem(error) }, message);
   }
+  function readable<Found>(found: Found): Found {
+    mayRead = true;
+    return found;
+  }
   return {
+    /** Whether nothing can be known of ended sessions now. */
+    isBlind: (): boolean => link.absence !== undefined || !mayRead,
     /** Never rejects. @returns false while Redis is away, as in the backend */
     async isRevoked({ userId, jti, issuedAt }: EndedSession): Promise<boolean> {
       const keys = [`token:${jti}:revoked`, `user:${userId}:revoked_at`];
       // no MGET: in a cluster they have different slots
       const [revoked, before] =
         (await link.ask((client) =>
-          Promise.all(keys.map((key) => client.get(`${keyPrefix}:auth:${key}`))).catch(unreadable),
+          Promise.all(keys.map((key) => client.get(`${keyPrefix}:auth:${key}`))).then(readable, unreadable),
         )) ?? [];
       return Boolean(revoked) || (Boolean(before) && isBefore(issuedAt, before ?? ''));
     },

@@ -12,9 +12,10 @@ import {
   readGauge,
   statusClass,
 } from './figures.ts';
+import { type RedisState, addRedisGauges, createRedisFigures } from './redis-metrics.ts';
 import { type BudgetFigures, budgetsText, createProviderMetrics, createUsageMetrics } from './provider-metrics.ts';
 
-interface MetricsOptions {
+interface MetricsOptions extends RedisState {
   readonly version: string;
   readonly mode: () => 'enforce' | 'report';
   readonly bypass: boolean;
@@ -22,8 +23,6 @@ interface MetricsOptions {
   readonly storeFigures: () => StoreFigures;
   /** Undefined where there is no provider door. */
   readonly ledger?: () => WatchedLedger | undefined;
-  /** Undefined where this process counts the limits by itself. */
-  readonly redis?: () => { readonly gates: number; readonly problem: object | undefined } | undefined;
 }
 
 interface WatchedLedger {
@@ -182,13 +181,6 @@ function createStoreFigures(store: () => StoreFigures) {
   };
 }
 
-const createRedisFigures = () => ({
-  without: createCounter(
-    'limits_without_redis_total{how} Times that a limit counted while Redis was away: by the share of this gate (local), refused, or not at all (open).',
-  ),
-  answered: createHistogram('redis_duration_seconds From a question to Redis to its answer.', LATENCY),
-});
-
 function createGauges(registry: Registry, options: MetricsOptions) {
   const { version, bypass, storeHealth } = options;
   const registers = [registry];
@@ -230,11 +222,7 @@ function createGauges(registry: Registry, options: MetricsOptions) {
     'ledger_unresolved Calls that were cut, and of which it is still to be found out what they have used.',
     () => ledger()?.interrupted ?? 0,
   );
-  gauge(
-    'redis_problem 1 if Redis does not answer: each gate counts the limits by itself, refuses, or limits nothing.',
-    () => options.redis?.()?.problem !== undefined,
-  );
-  gauge('live_gates Gates that count their limits in one Redis; 1 without Redis.', () => options.redis?.()?.gates ?? 1);
+  addRedisGauges(gauge, options);
   let hasIdentityProblem = false;
   gauge(
     'identity_problem 1 if the gate does not know the user of the last session that the backend issued: then it knows none who signs in.',

@@ -5,11 +5,16 @@ import { createHealthyDatabase, findingsOf, withName } from '../support/database
 import { redisConfigOf } from '../support/redis/redis-config.ts';
 import { redisOfTest } from '../support/redis/redis-process.ts';
 
-async function look(port: number, more: Partial<RedisConfig> = {}): Promise<string[]> {
+type Asked = Pick<NonNullable<Parameters<typeof findingsOf>[1]>, 'redis' | 'revocations'>;
+
+async function verdictsOn(name: string, asked: Asked): Promise<string[]> {
   using database = createHealthyDatabase();
-  const found = await findingsOf(database, { quick: true, redis: redisConfigOf(port, more) });
-  return withName(found, 'redis').map(({ status, finding }) => `${status}: ${finding}`);
+  const found = await findingsOf(database, { quick: true, ...asked });
+  return withName(found, name).map(({ status, finding }) => `${status}: ${finding}`);
 }
+
+const look = (port: number, more: Partial<RedisConfig> = {}) =>
+  verdictsOn('redis', { redis: redisConfigOf(port, more) });
 
 describe('doctor says of Redis', () => {
   test('that it is well', async () => {
@@ -68,4 +73,25 @@ describe('doctor says of Redis', () => {
     const found = await look(redis.port, { username: 'gate', password: 'secret' });
     expect(found).toEqual([expect.stringMatching(/^unknown: .*does not say its version/)]);
   });
+});
+
+test("doctor says of the backend's Redis whether ended sessions are seen there, be it that of the limits or another", async () => {
+  const [redis, limits] = [await redisOfTest(['user gate on >few-rights ~{modelgate}:* +@all']), await redisOfTest()];
+  const keyPrefix = 'open-webui';
+  const sessions = (asked: Asked) => verdictsOn('sessions', { redis: redisConfigOf(limits.port), ...asked });
+  const elsewhere = redisConfigOf(redis.port);
+  const fewRights = { ...elsewhere, username: 'gate', password: 'few-rights' };
+  const seen = /^ok: redis:\/\/127\.0\.0\.1:(\d+)\/0 says which sessions the backend has ended one by one\.$/;
+  expect(await sessions({})).toEqual([]);
+  const shared = await sessions({ revocations: { keyPrefix, elsewhere: undefined } });
+  expect(shared.map((line) => seen.exec(line)?.[1])).toEqual([String(limits.port)]);
+  const other = await sessions({ revocations: { keyPrefix, elsewhere } });
+  expect(other.map((line) => seen.exec(line)?.[1])).toEqual([String(redis.port)]);
+  expect(await sessions({ revocations: { keyPrefix, elsewhere: fewRights } })).toEqual([
+    expect.stringMatching(/^warning: .*one by one: .*\(NOPERM\)\. Meanwhile the gate takes them\.$/),
+  ]);
+  await redis.kill();
+  expect(await sessions({ revocations: { keyPrefix, elsewhere } })).toEqual([
+    expect.stringMatching(/^warning: .*one by one: nothing listens there\./),
+  ]);
 });

@@ -64,6 +64,9 @@ async function ask(gate: ServingProcess, token: string, path = '/api/chat/comple
 const revoke = (jti: string) => redis.ask('SET', `${PREFIX}:auth:token:${jti}:revoked`, '1', 'EX', 60);
 const revokeBefore = (text: string | number) => redis.ask('SET', `${PREFIX}:auth:user:ann:revoked_at`, text);
 
+const isBlind = async (gate: ServingProcess): Promise<boolean> =>
+  (await (await fetch(`${gate.adminUrl}/metrics`)).text()).includes('\nmodelgate_revocations_problem 1\n');
+
 async function sessionOfAnn(claims: Record<string, unknown> = {}) {
   const jti = randomUUID();
   return { jti, token: await mintSession('ann', { claims: { jti, iat: ISSUED_AT, ...claims } }) };
@@ -114,8 +117,10 @@ describe.each([
     const { jti, token } = await sessionOfAnn();
     await revoke(jti);
     expect(await ask(gate, token)).toBe(401);
+    expect(await isBlind(gate)).toBe(false);
     redis.freeze();
     expect(await ask(gate, token)).toBe(200);
+    expect(await isBlind(gate)).toBe(true);
     redis.thaw();
     await until(async () => (await ask(gate, token)) === 401, 10_000, 'a frozen Redis is asked again');
     await redis.kill();
@@ -134,6 +139,10 @@ test('a user who may read the keys of the gate alone counts limits together, and
   expect(await gate.line(/may not read acme-chat:auth:\* in Redis/)).toMatchObject({ level: 'warn' });
   const { redis: state } = (await (await fetch(`${gate.adminUrl}/readyz`)).json()) as { redis: { reachable: boolean } };
   expect(state.reachable).toBe(true);
+  expect(await isBlind(gate)).toBe(true);
+  await redis.ask('ACL', 'SETUSER', 'gate', `~${PREFIX}:auth:*`);
+  expect(await ask(gate, token)).toBe(401);
+  expect(await isBlind(gate)).toBe(false);
 });
 
 test('a gate that is to use no Redis asks none', async () => {

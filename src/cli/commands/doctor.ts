@@ -19,7 +19,7 @@ import { userFacts } from './explain.ts';
 export const addDoctor = lateCommand(
   'doctor',
   `look for what usually is wrong, and say what to do; nothing is changed
-In place of the guide's troubleshooting: settings (bypass, report mode, key), the backend (reachable, clock, same key), its connections (through the provider door), clocks of providers, Redis (version, role, memory policy, latency, clock), growth of the ledger, prices of models, the file (permissions, folder, backups), tables and triggers, release, admins, what is in the way of an upgrade, index use and statistics, foreign rows, journal mode and who sets it, write-ahead log, a trial of the locks, integrity. On PostgreSQL in place of the file: primary, version and pooler, tables, rights with the lines that give them, statistics, dead rows, sessions that hold others up, connections, standbys.
+In place of the guide's troubleshooting: settings (bypass, report mode, key), the backend (reachable, clock, same key), its connections (through the provider door), clocks of providers, Redis (version, role, memory policy, latency, clock, ended sessions), growth of the ledger, prices of models, the file (permissions, folder, backups), tables and triggers, release, admins, what is in the way of an upgrade, index use and statistics, foreign rows, journal mode and who sets it, write-ahead log, a trial of the locks, integrity. On PostgreSQL in place of the file: primary, version and pooler, tables, rights with the lines that give them, statistics, dead rows, sessions that hold others up, connections, standbys.
 
 Run it with the environment of the gate. Exit code 1 where there is a problem; warnings alone are 0.
 $ modelgate doctor --database data/webui.db
@@ -86,9 +86,9 @@ function readSettings(terminal: Terminal, { config: file, database }: DatabaseOp
     const secretKeys = absent.includes('WEBUI_SECRET_KEY') ? [] : config.identity.secretKeys;
     const weaknesses = weaknessesOf({ ...config, identity: { secretKeys } });
     const upstream = absent.includes('MODELGATE_UPSTREAM_URL') ? undefined : config.upstream.url;
-    const { provider: providerDoor, usage: ledger, redis } = config;
+    const { provider: providerDoor, usage: ledger, redis, revocations } = config;
     const found = { absent, mistakes: [], weaknesses };
-    return { store: config, settings: found, upstream, secretKeys, providerDoor, ledger, redis };
+    return { store: config, settings: found, upstream, secretKeys, providerDoor, ledger, redis, revocations };
   }
   const names = Object.keys(environment).filter((name) => Object.hasOwn(DATABASE_SETTINGS, name));
   const alone = loadStoreConfig({
