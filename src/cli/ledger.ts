@@ -12,7 +12,8 @@ import {
 } from '../store/database.ts';
 import { openBlocking } from '../store/postgres/blocking.ts';
 import { PostgresFailure } from '../store/postgres/failure.ts';
-import { lockOf } from '../usage/postgres-ledger.ts';
+import { type Book, createBook } from '../usage/book.ts';
+import { PostgresLedger, lockOf } from '../usage/postgres-ledger.ts';
 import { remedyFor } from '../usage/remedy.ts';
 import { hasLedger, makeLedgerTables, openUsageFile } from '../usage/schema.ts';
 
@@ -72,6 +73,23 @@ export function changingLedger<T>(
     using connection = closing(openUsageFile(path, ATTEMPT_MS));
     if (isNew) patience.say(`There was no ledger at ${path}: made a new one.`);
     return await committing(connection, 'immediate', patience.signal, () => change(connection));
+  });
+}
+
+/**
+ * Moves of the book in one transaction, as a gate makes them: what many of them read is asked for together, since calls wait.
+ * @returns what each comes to @throws OperationFailure as `readingLedger`
+ */
+export function movingLedger<T>(ledger: Operation, movesOf: (book: Book) => readonly (() => T)[]): Promise<T[]> {
+  const { postgres } = ledger;
+  if (postgres === undefined)
+    return changingLedger(ledger, (connection) => movesOf(createBook(connection)).map((move) => move()));
+  return onLedger(ledger, () => {
+    const server = new PostgresLedger(postgres);
+    using cleanup = new DisposableStack();
+    cleanup.defer(server.close);
+    server.connect();
+    return server.transact(movesOf(createBook(server.connection, server.seen)), true);
   });
 }
 

@@ -15,10 +15,7 @@ const QUERY: Readonly<Record<string, RegExp>> = {
 const redisUrl = string
   .refine(
     (typed) => /^rediss?:\/\//i.test(typed),
-    reasonWhere(
-      [/^rediss?:/i, 'no `//` follows its scheme'],
-      [/./, 'its scheme is neither redis nor rediss'],
-    ),
+    reasonWhere([/^rediss?:/i, 'no `//` follows its scheme'], [/./, 'its scheme is neither redis nor rediss']),
   )
   .refine((typed) => URL.canParse(typed) && isDecodable(new URL(typed)), 'it is not a URL')
   .transform((typed) => new URL(typed))

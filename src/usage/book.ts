@@ -87,6 +87,8 @@ export function createBook(connection: Connection, seen?: SeenStates) {
   };
 }
 
+export type Book = ReturnType<typeof createBook>;
+
 const usesIn =
   (connection: Connection) =>
   (of: readonly Budget[], timeZone: string, at: number): readonly BudgetUse[] => {

@@ -1,6 +1,6 @@
 /** Calls that a provider can be asked about by id, and how what it says differs from what the ledger has. */
 import type { Connection } from '../store/database.ts';
-import { createBook } from './book.ts';
+import type { Book } from './book.ts';
 import { type CallRow, firstIdOf } from './statements.ts';
 import type { Usage } from './usage.ts';
 
@@ -34,8 +34,10 @@ export const differs = (row: GenerationRow, { input, output, costNano }: Usage):
   (output ?? row.output ?? 0) !== (row.output ?? 0) ||
   (costNano ?? row.costNano) !== row.costNano;
 
-/** Settles calls that were cut. Inside of the caller's transaction. @returns of how many the figures were not known before @throws SqliteError */
-export function resolveAll(connection: Connection, found: readonly FoundUsage[]): number {
-  const book = createBook(connection);
-  return found.filter(({ row, usage }) => book.resolve(row.id, usage).measured !== undefined).length;
-}
+/** @returns what settles calls that were cut, each by itself, and says whether its figures were not known before */
+export const resolving = ({ resolve }: Book, found: readonly FoundUsage[]) =>
+  found.map(
+    ({ row, usage }) =>
+      () =>
+        resolve(row.id, usage).measured !== undefined,
+  );

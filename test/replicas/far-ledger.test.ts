@@ -6,14 +6,18 @@ import { expect, onTestFinished, test } from 'vitest';
 import { openBlocking } from '../../src/store/postgres/blocking.ts';
 import { addressOf } from '../support/database/postgres-policy.ts';
 import { writesCalls } from '../support/database/settled-calls.ts';
+import { ACCESS_KEY } from '../support/gate/provider-door.ts';
+import { TEST_SECRET } from '../support/gate/session.ts';
 import { runModelgate } from '../support/gate/gate-process.ts';
 import type { PostgresDatabase } from '../support/postgres.ts';
+import { sendJson, startRecordingUpstream } from '../support/upstream/upstreams.ts';
 import { farServer } from './far-server.ts';
 import { chat, gatesOnLedger } from './gates-on-ledger.ts';
 
 const ROUND_TRIP_MS = 5;
 const MODELS = 3_000;
 const ORGANIZATIONS = 150;
+const CUT = 150;
 
 /** As LiteLLM publishes them. */
 function prices(): string {
@@ -34,25 +38,64 @@ async function usageOfMany({ url }: PostgresDatabase): Promise<void> {
   connection.close();
 }
 
-test.each([
-  ['price import', () => ['price', 'import', prices()], `${MODELS.toLocaleString('en')} new`],
+/** Of a provider that no gate has. @returns the settings that name it */
+async function cutCalls({ url }: PostgresDatabase): Promise<Record<string, string>> {
+  const provider = await startRecordingUpstream((_incoming, outgoing) =>
+    sendJson(outgoing, { data: { native_tokens_prompt: 7, native_tokens_completion: 3, total_cost: 0.002 } }),
+  );
+  onTestFinished(() => provider.close());
+  const connection = await openBlocking(addressOf(url));
+  const { begin } = writesCalls(connection);
+  const { host } = new URL(provider.origin);
+  for (let at = 0; at < CUT; at++)
+    begin({
+      at: Date.now() - 1_000,
+      // whose key need not be looked for
+      organization: '',
+      provider: host,
+      generationId: `gen-${at}`,
+      state: 'interrupted',
+    });
+  connection.close();
+  return {
+    MODELGATE_UPSTREAM_URL: 'http://127.0.0.1:9',
+    WEBUI_SECRET_KEY: TEST_SECRET,
+    MODELGATE_PROVIDER_PORT: '8081',
+    MODELGATE_PROVIDER_ACCESS_KEY: ACCESS_KEY,
+    MODELGATE_PROVIDERS: `${provider.origin}/v1`,
+  };
+}
+
+interface Command {
+  readonly words: readonly string[];
+  readonly settings?: Readonly<Record<string, string>>;
+}
+
+test.each<[words: string, commandOn: (database: PostgresDatabase) => Command | Promise<Command>, said: string]>([
+  ['price import', () => ({ words: [prices()] }), `${MODELS.toLocaleString('en')} new`],
   [
     'usage close',
-    async (database: PostgresDatabase) => {
+    async (database) => {
       await usageOfMany(database);
-      return ['usage', 'close', '--month', '2026-10'];
+      return { words: ['--month', '2026-10'] };
     },
     `org-${ORGANIZATIONS - 1}`,
   ],
-])('calls go on during `%s`', async (_command, wordsFor, said) => {
+  [
+    'usage reconcile',
+    async (database) => ({ words: [], settings: await cutCalls(database) }),
+    `${CUT} that were cut are settled now`,
+  ],
+])('calls go on during `%s`', async (name, commandOn, said) => {
   const { server, database, serve } = await gatesOnLedger({});
   const gate = await serve();
   expect(await chat(gate.base)).toMatchObject({ status: 200 });
-  const words = await wordsFor(database);
+  const { words, settings } = await commandOn(database);
   const far = await farServer(server.port, ROUND_TRIP_MS);
   const url = database.url.replace(`:${server.port}/`, `:${far}/`);
   const is = { over: false };
-  const ended = runModelgate(words, { DATABASE_URL: url }).finally(() => (is.over = true));
+  const ended = runModelgate([...name.split(' '), ...words], { ...settings, DATABASE_URL: url });
+  void ended.catch(() => undefined).finally(() => (is.over = true));
   const statuses: number[] = [];
   while (!is.over) statuses.push((await chat(gate.base)).status);
   expect(await ended).toMatchObject({ code: 0, stdout: expect.stringContaining(said) as string });
