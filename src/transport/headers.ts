@@ -192,3 +192,7 @@ export function indexOfField(lines: HeaderLines, name: string): number {
   }
   return -1;
 }
+
+/** Does the first line of its type say so? undici gives several as a list. */
+export const isOfEvents = ({ 'content-type': types }: IncomingHttpHeaders): boolean =>
+  [types].flat()[0]?.startsWith('text/event-stream') === true;

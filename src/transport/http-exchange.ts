@@ -5,7 +5,7 @@ import type { Dispatcher } from 'undici';
 import { ClientGone, GatewayError } from '../errors.ts';
 import { JOINED_BYTES, closeIfUnread, endWith, ignore } from './answer.ts';
 import { type AnswerTap, type BufferedAnswer, type ForwardOutcome } from './exchange.ts';
-import { fieldOf, responseLines, rewrittenLines } from './headers.ts';
+import { fieldOf, isOfEvents, responseLines, rewrittenLines } from './headers.ts';
 import { type ExchangeParts, HeldAnswer } from './held-answer.ts';
 import { MAX_INTERIM, findFault, toGatewayError } from './upstream.ts';
 
@@ -71,7 +71,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     this.#tap?.begin(status, headers);
     if (this.#held !== undefined) return;
     // Server-sent events (HTML Living Standard 9.2): open for as long as a model writes
-    this.#isStream = !this.#settled && headers['content-type']?.startsWith('text/event-stream') === true;
+    this.#isStream = !this.#settled && isOfEvents(headers);
     if (this.#isStream) events.onStream?.(true);
     const declared = Number(fieldOf(this.#lines, 'content-length') ?? NaN);
     // What a tap holds back goes out with the end, whatever length was declared

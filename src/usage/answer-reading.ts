@@ -1,6 +1,6 @@
 /** What a provider's answer says of its usage, in each of their forms. Pure; the values are parsed JSON of any shape. */
 import { isObject } from '../references/json.ts';
-import { shifted } from './price.ts';
+import { MOST_NANO, shifted } from './price.ts';
 import type { Usage } from './usage.ts';
 
 /** Whose JSON it is. `images` is OpenAI's, with pictures to count. */
@@ -141,12 +141,15 @@ function costOf(cost: unknown, isByok: unknown, upstreamCost: unknown): number |
 /** By its decimal digits: 1.1 times a billion, as a float, is not what was charged. @param usd US dollars */
 function nanoOf(usd: unknown): number | undefined {
   const amount = amountOf(usd);
-  return amount === undefined ? undefined : countOf(shifted(amount, 9));
+  return amount === undefined ? undefined : countOf(shifted(amount, 9), MOST_NANO);
 }
 
-function countOf(value: unknown): number | undefined {
+/** No call has used so many: a greater number is a mistake of the provider. */
+const MOST_TOKENS = 1e9;
+
+function countOf(value: unknown, most = MOST_TOKENS): number | undefined {
   const count = Math.round(amountOf(value) ?? NaN);
-  return Number.isSafeInteger(count) ? count : undefined;
+  return count <= most ? count : undefined;
 }
 
 const amountOf = (value: unknown): number | undefined =>

@@ -8,6 +8,8 @@ const MEMORY = 500;
 /** Where no call of the model has been counted yet. A streamed token is an event of JSON. */
 const BYTES_A_TOKEN = 4;
 const BYTES_A_STREAMED_TOKEN = 180;
+/** Probabilities that calls ask for beside words must not make the words of a call that was cut cheap. */
+const MOST_BYTES_A_TOKEN = 512;
 
 const SUMS = `sum(requests) AS requests, sum(bytes_in) AS bytesIn, sum(input) AS input, sum(bytes_out) AS bytesOut,
   sum(output) AS output, sum(priced) AS priced, sum(cost_nano) AS cost FROM usage_mean
@@ -66,7 +68,7 @@ export function createMeans(connection: Connection) {
     estimate(call: Call, bytesOut: number | undefined): Usage {
       const sums = ofAll.get(keyOf(call));
       const otherwise = call.isStreamed ? BYTES_A_STREAMED_TOKEN : BYTES_A_TOKEN;
-      const bytes = bytesOf(sums?.bytesOut ?? null, sums?.output ?? null, otherwise);
+      const bytes = Math.min(MOST_BYTES_A_TOKEN, bytesOf(sums?.bytesOut ?? null, sums?.output ?? null, otherwise));
       const output = bytesOut === undefined ? (sums?.output ?? 0) / (sums?.requests ?? 1) : bytesOut / bytes;
       return { input: inputOf(call, sums), output: Math.round(output) };
     },

@@ -82,8 +82,9 @@ export function createMeter(options: MeterOptions): AnswerTap {
   const end = (isCut: boolean): Promise<void> | undefined => {
     if (isEnded) return undefined;
     isEnded = true;
-    // what was read to its last words, and then left, is not the one token with which it began
-    const usage = areOfStart ? undefined : toUsage(form, counts);
+    // what was read to its last words, and then left, is not the nothing, or the one token, with which it began
+    const said = areOfStart ? undefined : toUsage(form, counts);
+    const usage = isCut && said?.output === 0 ? undefined : said;
     const { pictures } = passage;
     return settled(() => ended({ status, usage, answeredModel, generationId, bytesOut, pictures, isCut }));
   };
@@ -128,7 +129,8 @@ const after = (wait: Promise<void> | undefined, bytes: Buffer): Buffer | Promise
 const isCoded = (headers: IncomingHttpHeaders): boolean => (headers['content-encoding'] ?? 'identity') !== 'identity';
 
 function framingOf(headers: IncomingHttpHeaders): 'events' | 'lines' | 'whole' | undefined {
-  const type = headers['content-type']?.split(';', 1)[0]?.trim().toLowerCase() ?? '';
+  // undici gives several lines as a list
+  const type = [headers['content-type']].flat()[0]?.split(';', 1)[0]?.trim().toLowerCase() ?? '';
   if (type === 'text/event-stream') return 'events';
   if (type === 'application/x-ndjson') return 'lines';
   return /^application\/(?:[^/]+\+)?json$/.test(type) ? 'whole' : undefined;
@@ -192,6 +194,8 @@ function createStream({ form, are, hidesUsage, told, knowsModel }: StreamOptions
 /** Of an event (HTML Living Standard 9.2.6), without space around it. */
 function dataOf(event: string): string {
   let data = '';
-  for (const line of event.split(/\r\n|\r|\n/)) if (line.startsWith('data:')) data += `${line.slice(5)}\n`;
+  // a byte order mark may stand before the first
+  for (const line of event.replace(/^\ufeff/, '').split(/\r\n|\r|\n/))
+    if (line.startsWith('data:')) data += `${line.slice(5)}\n`;
   return data.trim();
 }

@@ -15,14 +15,15 @@ export interface Price {
 
 /**
  * @param usage token counts as integers
- * @returns nano-USD, rounded half up; undefined where the usage is not known or a part of it has no price, never 0 for that
+ * @returns nano-USD, rounded half up; undefined where the usage is not known, a part of it has no price (never 0 for that), or no ledger could hold it
  */
 export function costOf(price: Price, usage: Usage): number | undefined {
   if (price.free) return 0;
   const { input, output, request } = price;
   const tokens = input === undefined && output === undefined ? undefined : tokenCostOf(price, usage);
   if (tokens === 'unpriced' || (tokens === undefined && request === undefined)) return undefined;
-  return rounded((tokens ?? 0n) + exact(request ?? 0));
+  const cost = rounded((tokens ?? 0n) + exact(request ?? 0));
+  return cost <= MOST_NANO ? cost : undefined;
 }
 
 /** @returns undefined where no tokens are known */
@@ -43,6 +44,9 @@ function tokenCostOf(price: Price, usage: Usage): bigint | 'unpriced' | undefine
   }
   return sum;
 }
+
+/** No call costs ten million dollars: a thousand of them would be more than a sum can hold. */
+export const MOST_NANO = 1e16;
 
 /** Amounts are counted in 1e-30 USD. */
 const DIGITS = 30;

@@ -31,14 +31,23 @@ describe('cost', () => {
 });
 
 describe('counts', () => {
-  test.each([[-1], [NaN], [Infinity], [1e300], ['7'], [null], [true], [[7]], [{}]])(
-    'that are %j are not known',
-    (value) => {
-      expect(toUsage('openai', { prompt_tokens: value, cost: value })).toBeUndefined();
-      expect(toUsage('anthropic', { input_tokens: value })).toBeUndefined();
-      expect(toUsage('ollama', { eval_count: value })).toBeUndefined();
-    },
-  );
+  test.each([
+    [-1],
+    [NaN],
+    [Infinity],
+    [1e300],
+    [4_294_967_295],
+    [Number.MAX_SAFE_INTEGER],
+    ['7'],
+    [null],
+    [true],
+    [[7]],
+    [{}],
+  ])('that are %j are not known', (value) => {
+    expect(toUsage('openai', { prompt_tokens: value, cost: value })).toBeUndefined();
+    expect(toUsage('anthropic', { input_tokens: value })).toBeUndefined();
+    expect(toUsage('ollama', { eval_count: value })).toBeUndefined();
+  });
   test('of a later event replace earlier ones, and what is none replaces nothing', () => {
     const earlier = joinCounts(undefined, {
       prompt_tokens: 3,
