@@ -200,7 +200,8 @@ async function readForm(body: Buffer, { contentType }: { contentType: string }) 
     const response = new Response(new Blob([new Uint8Array(body)]), { headers: { 'content-type': contentType } });
     // eslint-disable-next-line @typescript-eslint/no-deprecated -- an admin's body, bounded in length and fields before
     const form = await response.formData();
-    const named = [...form].filter(([name]) => namesModels(name));
+    // what is no letter is taken out by some: a backslash, a space, the brackets of a list
+    const named = [...form].filter(([name]) => namesModels(name.replace(/\W/g, '')));
     return named.map(([, value]) => (typeof value === 'string' ? value : undefined));
   } catch {
     return undefined;

@@ -12,13 +12,13 @@ const words = (text: string): ReadonlySet<string> => new Set(text.trim().split(/
  * Ollama, LocalAI and other servers in Go take `Model` for `model`, and of both the later one (encoding/json, which
  * folds `ſ` to `s` and the Kelvin sign to `k` too). The backend sends keys that it does not know on as they are.
  */
-const foldKey = (key: string): string => key.toUpperCase().toLowerCase();
+export const foldKey = (key: string): string => key.toUpperCase().toLowerCase();
 
 /** Keys of the backend, providers and routers (OpenRouter, LiteLLM, Azure's `dataSources`). */
 const NAMES_MODELS = words(
   foldKey(`
   model models model_id modelId model_ids modelIds model_name model_list model_group sibling_model_ids selectedModelId
-  base_model base_model_id default_model draft_model judge_model router_model target_model target_model_names
+  base_model base_model_id default_model draft_model judge_model safety_model router_model target_model target_model_names
   timer_model_id analysis_models allowed_models fallback fallbacks fallback_model fallback_models
   context_window_fallbacks content_policy_fallbacks deployment_id deployment_name deploymentName specific_deployment
   embedding_deployment_name embeddingDeploymentName`),
