@@ -40,7 +40,7 @@ export function account(options: AccountOptions): Stage<ProviderScope> {
     const scope = c.get('scope');
     if (scope.endpoint?.kind === 'lists') return next();
     const call = callOf(scope, options, kindOf(scope));
-    const { charges, budgets } = await admissions.chargesFor(call);
+    const { charges, budgets } = await admissions.chargesFor(call, scope.wire?.others);
     const opening = await ledger.open(call, { charges, ...admissions.rules, ...boundsOf(scope) });
     const nearing = opening.kind === 'unwritten' ? [] : opening.nearing;
     scope.answerEdits = [...scope.answerEdits, ...admissions.editsOf(nearing, budgets)];
@@ -73,7 +73,8 @@ export function account(options: AccountOptions): Stage<ProviderScope> {
 const boundsOf = ({ endpoint, call, wire }: ProviderScope) => ({
   maxOutput: endpoint?.kind === 'service' ? 0 : call?.outputLimit,
   choices: call?.n,
-  otherModels: wire?.others ?? [],
+  reads: call?.reads ?? 'unbounded',
+  otherModels: wire?.others.map(({ model }) => model) ?? [],
 });
 
 /** Writes once what the call has used. The meter of its answer learns of its end first, or the stage does. */
@@ -84,7 +85,7 @@ function createSettling(scope: ProviderScope, call: Call, { charges, budgets }: 
     isDone = true;
     const settled = await ledger.settle(call, ending, charges);
     scope.usage = fieldsOf(scope, call, settled);
-    if (settled?.measured !== undefined) metrics.usage.counted(metricsOf(call, settled));
+    if (settled?.measured !== undefined) metrics.usage.counted(metricsOf({ ...call, ...ending.ranInstead }, settled));
     for (const budget of budgets) if (settled?.softReached.includes(budget.id) === true) warnOf(budget);
   }
   /** Once a period. */
@@ -186,16 +187,18 @@ function endingOf(facts: AnswerFacts, { call, wire }: ProviderScope): Ending {
     state: isError ? 'failed' : isCut && usage === undefined ? 'interrupted' : 'closed',
     endedAt: Date.now(),
     usage: usage ?? (units === undefined ? undefined : { units, unit }),
-    ranInstead: answeredModel && wire && ranInstead(answeredModel, wire),
+    ranInstead: answeredModel && wire ? ranInstead(answeredModel, wire) : undefined,
     ...{ status, answeredModel, generationId, bytesOut },
   };
 }
 
 /** A provider may answer with a longer name: `gpt-4o-2024-08-06` is `gpt-4o`, and no `gpt-4`. */
-function ranInstead(answered: string, { model, others }: NonNullable<ProviderScope['wire']>): string | undefined {
-  const meant = [model, ...others].filter((name) => answered === name || answered.startsWith(`${name}-`));
-  const closest = meant.toSorted((a, b) => b.length - a.length)[0];
-  return closest === model ? undefined : closest;
+function ranInstead(answered: string, { model: first, others }: NonNullable<ProviderScope['wire']>) {
+  const isMeant = (name: string): boolean => answered === name || answered.startsWith(`${name}-`);
+  const meant = others.filter(({ model }) => isMeant(model)).toSorted((a, b) => b.model.length - a.model.length);
+  const [closest] = meant;
+  if (closest === undefined || (isMeant(first) && first.length > closest.model.length)) return undefined;
+  return { model: closest.listed, wireModel: closest.model };
 }
 
 /** What never came is nothing that was used, but where the provider had the whole call: it may run, and be charged. */

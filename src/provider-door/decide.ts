@@ -12,8 +12,8 @@ import type { Store } from '../store/store.ts';
 import type { StoreView } from '../store/store-view.ts';
 import { baseOf, decodedHost } from './address.ts';
 import type { Endpoint } from './endpoints.ts';
-import type { Provider, ProviderScope } from './scope.ts';
-import { candidatesOf, judgeWire } from './wire-model.ts';
+import type { Provider, ProviderScope, WireModel } from './scope.ts';
+import { candidatesOf, judgeForPayer } from './wire-model.ts';
 
 interface DecideParts extends RecordReaderParts {
   readonly store: Pick<Store, 'ask' | 'current'>;
@@ -42,7 +42,7 @@ export function createProviderDecider(parts: DecideParts) {
     if (models === undefined) return deny('reference_unreadable');
     const [first, ...others] = models;
     if (first === undefined) return deny('model_missing');
-    scope.wire = { model: first, listed: first, others };
+    scope.wire = { ...unlisted(first), others: others.map(unlisted) };
     const startedAt = performance.now();
     try {
       if (principal.kind === 'user') return await judgeUser(parts, scope, endpoint, principal, models);
@@ -52,6 +52,8 @@ export function createProviderDecider(parts: DecideParts) {
     }
   };
 }
+
+const unlisted = (model: ModelId): WireModel => ({ model, listed: model });
 
 const isExtra = ({ extraPaths }: DecideParts, { endpointName, principal }: ProviderScope): boolean =>
   extraPaths.has(endpointName) && principal.kind === 'user' && principal.role === 'admin';
@@ -100,21 +102,21 @@ async function judgeUser(
   const needs = judge.needs(user, () => [...models].flatMap((model) => candidatesOf(wire, model)));
   return store.ask(() => {
     const { decision, listed, payer, isServiceModel } = judgeCall(parts, store.current(), user, wire);
-    if (scope.wire !== undefined && listed !== undefined) scope.wire = { ...scope.wire, listed };
+    const [first, ...others] = listed;
+    if (first !== undefined) scope.wire = { ...first, others };
     scope.payer = payer;
     scope.isServiceModel = isServiceModel;
     return decision;
   }, needs);
 }
 
-type WireCall = Omit<Parameters<typeof judgeWire>[3], 'isServiceModel'>;
+type WireCall = Omit<Parameters<typeof judgeForPayer>[3], 'isServiceModel'>;
 type JudgedCall = Pick<ProviderScope, 'payer' | 'isServiceModel'> & {
   readonly decision: Decision;
-  /** The id of the first model in the backend's lists. */
-  readonly listed: ModelId | undefined;
+  /** All models that the call names, in their order. */
+  readonly listed: readonly WireModel[];
 };
 
-/** Whose grant decides pays; where none does, the organization that the user joined first. */
 export function judgeCall(
   { judge, serviceModels }: Pick<DecideParts, 'judge' | 'serviceModels'>,
   view: StoreView,
@@ -123,16 +125,17 @@ export function judgeCall(
 ): JudgedCall {
   const isService = serviceModelTest(serviceModels, view);
   const isServiceModel = (model: ModelId) => isService(model, candidatesOf(call, model));
-  const decision = judgeWire(judge, view, user, { ...call, isServiceModel }) ?? deny('model_missing');
-  const granting = decision.effect === 'permit' ? decision.grant?.organization : undefined;
-  const payer = granting ?? view.grantsOf(user)[0]?.organization;
-  const [model] = call.models;
-  if (model === undefined) return { decision, payer, listed: undefined, isServiceModel: false };
-  const candidates = candidatesOf(call, model);
-  // of connections with several prefixes, the one that is granted
-  const isGranted = (id: ModelId) => decision.effect === 'permit' && decision.model === id;
-  const [listed = model] = [...candidates.filter(isGranted), ...candidates];
-  return { decision, payer, listed, isServiceModel: isServiceModel(model) };
+  const models = [...call.models];
+  const { decision, payer } = judgeForPayer(judge, view, user, { ...call, models, isServiceModel });
+  const isGranted = (id: ModelId) => judge.one(view, user, id, 'provider').effect === 'permit';
+  const listed = models.map((model) => {
+    const candidates = candidatesOf(call, model);
+    // of connections with several prefixes, the one that is granted
+    const granted = candidates.length > 1 ? candidates.find(isGranted) : undefined;
+    return { model, listed: granted ?? candidates[0] ?? model };
+  });
+  const [first] = models;
+  return { decision, payer, listed, isServiceModel: first !== undefined && isServiceModel(first) };
 }
 
 /** The model that the backend was asked for: `{{MODEL_ID}}` in a connection's headers, from 0.12.2. */
@@ -176,8 +179,8 @@ async function namedModels(recordOf: RecordReader, scope: ProviderScope, endpoin
 
 /** RFC 8259 11; a body without a type is read as JSON by all. */
 const JSON_TYPE = /^(?:application\/(?:[\w.-]+\+)?json\s*(?:;\s*charset="?utf-8"?\s*)?)?$/i;
-/** RFC 7578 4.1, with one boundary. */
-const ONE_FORM = /^multipart\/form-data\s*;\s*boundary=(?:"[^"]+"|[^\s;"]+)$/i;
+/** RFC 7578 4.1, with one boundary of the characters that it may have (RFC 2046 5.1.1): of a backslash readers make two. */
+const ONE_FORM = /^multipart\/form-data\s*;\s*boundary=(?:"[\w'()+,./:=? -]+"|[\w'()+,./:=?-]+)$/i;
 
 type Content = Readonly<{ kind: 'json' } | { kind: 'form'; contentType: string }>;
 

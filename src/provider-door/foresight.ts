@@ -26,10 +26,6 @@ export function foresee(
     models: [model],
     asked: undefined,
   };
-  const {
-    decision,
-    payer,
-    listed = model,
-  } = judgeCall({ judge: createJudge(policy), serviceModels }, view, user, call);
-  return { decision, payer, listed };
+  const { decision, payer, listed } = judgeCall({ judge: createJudge(policy), serviceModels }, view, user, call);
+  return { decision, payer, listed: listed[0]?.listed ?? model };
 }

@@ -31,9 +31,10 @@ export function prepare({ usageAsking, userField }: PrepareOptions): Stage<Provi
     const attached = Object.fromEntries(call.detaching.map((name) => [name, false]));
     const attributed = { ...attached, ...(userField === 'off' ? {} : userMembers(scope, userField)) };
     let members: Members = attributed;
-    if (call.isStreamed && call.asksForUsage === false && ASKABLE.has(endpointName) && usageAsking.mayAsk(provider)) {
+    if (call.isStreamed && call.asksForUsage !== true && ASKABLE.has(endpointName) && usageAsking.mayAsk(provider)) {
       members = { ...attributed, stream_options: { include_usage: true } };
-      scope.hidesUsage = true;
+      // who asks in an odd form may want it
+      scope.hidesUsage = call.asksForUsage === false;
       scope.answerEdits = [...scope.answerEdits, dropLength];
       scope.unasked = setMembers(body, call.place, attributed);
     }

@@ -18,6 +18,11 @@ export interface Provider {
   readonly upstream: Upstream;
 }
 
+export interface WireModel {
+  readonly model: ModelId;
+  readonly listed: ModelId;
+}
+
 interface DoorScope {
   path: string;
   surface: { readonly kind: string };
@@ -33,7 +38,7 @@ interface DoorScope {
   /** What the body says beside its models; undefined where it was not judged, or cannot be read. */
   call: CallFacts | undefined;
   /** The model that runs: as the provider is asked for it, and as the backend's lists name it; and those that may run in its place. */
-  wire: { readonly model: ModelId; readonly listed: ModelId; readonly others: readonly ModelId[] } | undefined;
+  wire: (WireModel & { readonly others: readonly WireModel[] }) | undefined;
   /** Does the backend run it for itself, too? */
   isServiceModel: boolean;
   /** The organization that pays; undefined where none is known. */

@@ -1,9 +1,9 @@
 /** From the model that is about to run back to a grant of the person for whom it runs. Pure. */
 import { type Judge, firstDenial } from '../enforcement/judge.ts';
-import type { UserPrincipal } from '../policy/principal.ts';
+import type { OrganizationId, UserPrincipal } from '../policy/principal.ts';
 import type { PolicyView } from '../policy/decide.ts';
 import { type Decision, type Permit, deny } from '../policy/decision.ts';
-import type { ModelId } from '../policy/grant.ts';
+import type { GrantSet, ModelId } from '../policy/grant.ts';
 import type { Endpoint } from './endpoints.ts';
 
 interface WireView extends PolicyView {
@@ -24,9 +24,38 @@ interface WireRequest {
 }
 
 /** @returns the first denial, or the first permit; undefined where no model is named */
-export function judgeWire(judge: Judge, view: WireView, user: UserPrincipal, request: WireRequest) {
+function judgeWire(judge: Judge, view: WireView, user: UserPrincipal, request: WireRequest) {
   return firstDenial(request.models, (wire) => judgeOne(judge, view, user, request, wire));
 }
+
+/**
+ * Whose grant decides pays; where none does, the organization that the user joined first. Of several models any may run, and
+ * nobody pays for one that only others have granted: one organization must permit all.
+ */
+export function judgeForPayer(judge: Judge, view: WireView, user: UserPrincipal, request: WireRequest) {
+  const ofAll = judgeWire(judge, view, user, request) ?? deny('model_missing');
+  const granting = ofAll.effect === 'permit' ? ofAll.grant?.organization : undefined;
+  const grants = view.grantsOf(user);
+  const payer = granting ?? grants[0]?.organization;
+  const united = { decision: ofAll, payer };
+  if (ofAll.effect === 'deny' || grants.length < 2 || [...request.models].length < 2) return united;
+  const byEach = [...grants.filter(isOf(payer)), ...grants].map((set) => {
+    const alone: WireView = {
+      grantsOf: () => [set],
+      preset: (id) => view.preset(id),
+      isComposite: (id) => view.isComposite(id),
+      connectionPrefixes: () => view.connectionPrefixes(),
+      presetsOn: (base) => view.presetsOn(base),
+    };
+    return { decision: judgeWire(judge, alone, user, request) ?? ofAll, payer: set.organization };
+  });
+  return byEach.find(({ decision }) => decision.effect === 'permit') ?? byEach[0] ?? united;
+}
+
+const isOf =
+  (payer: OrganizationId | undefined) =>
+  ({ organization }: GrantSet): boolean =>
+    organization === payer;
 
 /**
  * The wire has no word of a preset: a model is permitted too where a preset on it is granted by its own id, because the

@@ -1,16 +1,23 @@
 /** What a call to a provider says of the answer that it wants, as the provider of that endpoint reads it. */
+import { GatewayError } from '../errors.ts';
 import { isObject } from './json.ts';
 import { type Place, placeOf } from './members.ts';
+import { foldKey } from './references.ts';
 
 export interface CallFacts {
   /** A form (`multipart/form-data`): nothing else is read of it. */
   readonly isForm: boolean;
-  /** Only what all providers read so: of `1` and `"true"` pydantic makes a stream, and Go an error. */
+  /** What is not plainly no may be one: of `1` and `"true"` pydantic makes a stream, and Go an error. */
   readonly isStreamed: boolean;
   /** `stream_options.include_usage`; undefined where it is in a form that providers read in different ways. */
   readonly asksForUsage: boolean | undefined;
   /** The most tokens of one answer; undefined where the call names no limit that the endpoint knows, or one that is no positive integer. */
   readonly outputLimit: number | undefined;
+  /**
+   * Where all that the model reads stands: in the `body`, as text; in its `context` at most, with pictures, files and what the
+   * provider keeps; nowhere that has a bound, where the provider runs tools and asks the model again with what they say.
+   */
+  readonly reads: 'body' | 'context' | 'unbounded';
   /** Choices of a chat, or pictures; undefined in a form that providers read in different ways. */
   readonly n: number | undefined;
   /** Characters of a text that is to be spoken. */
@@ -41,6 +48,18 @@ const LIMITS: Readonly<Record<string, readonly string[]>> = {
   messages: ['max_tokens'],
 };
 
+/** What the provider keeps, and what it runs by itself: OpenAI, OpenRouter, xAI, Anthropic. */
+const KEPT = ['previous_response_id', 'conversation'];
+const RUN_BY_PROVIDER = ['plugins', 'web_search_options', 'search_parameters', 'mcp_servers', 'container'];
+/** The caller's own are functions, or `custom`; Anthropic's have no type. */
+const OWN_TOOLS: ReadonlySet<unknown> = new Set([undefined, 'function', 'custom']);
+
+/** All members that are read here. */
+const READ: ReadonlySet<string> = new Set([
+  ...[...Object.keys(SET), ...DETACHING, ...Object.values(LIMITS).flat(), ...KEPT, ...RUN_BY_PROVIDER],
+  ...['stream', 'include_usage', 'options', 'n', 'best_of', 'input', 'messages', 'images', 'tools'],
+]);
+
 /** Ollama streams unless it is asked not to (api/types.go), and has its limit among the options of the model. */
 const OLLAMA: ReadonlySet<string> = new Set(['api/chat', 'api/generate']);
 
@@ -49,30 +68,63 @@ export const FORM_CALL: CallFacts = {
   isStreamed: false,
   asksForUsage: false,
   outputLimit: undefined,
+  reads: 'unbounded',
   n: undefined,
   characters: undefined,
   detaching: [],
   place: undefined,
 };
 
-/** @param value what `body` says, which is strict JSON @param endpoint its name behind base and version */
+/**
+ * @param value what `body` says, which is strict JSON @param endpoint its name behind base and version
+ * @throws GatewayError `body_unreadable` where a member of these stands in other letters
+ */
 export function readCallFacts(body: Buffer, value: unknown, endpoint: string): CallFacts {
   const call = isObject(value) ? value : {};
   const { stream, stream_options: options, n, best_of: best, input } = call;
+  for (const one of [call, options]) refuseOtherLetters(one);
   const isOllama = OLLAMA.has(endpoint);
   const limits = (LIMITS[endpoint] ?? []).map((name) => call[name]);
   const limit = isOllama && isObject(call['options']) ? call['options']['num_predict'] : undefined;
   return {
     isForm: false,
-    isStreamed: isOllama ? stream !== false : stream === true,
+    isStreamed: isOllama ? stream !== false : (stream ?? false) !== false,
     asksForUsage: asksForUsage(options),
     outputLimit: greatest([...limits, limit]),
+    reads: readsOf(call),
     // What the best were chosen from is charged too
     n: greatest([n ?? 1, best]),
     characters: endpoint === 'audio/speech' && typeof input === 'string' ? charactersOf(input) : undefined,
     detaching: DETACHING.filter((name) => (call[name] ?? false) !== false),
     place: placeOf(body, value, SET),
   };
+}
+
+/** Servers in Go take them too, and of two the later one (see `foldKey`): who judges one must not send both. */
+function refuseOtherLetters(value: unknown): void {
+  const other = Object.keys(isObject(value) ? value : {}).find((key) => !READ.has(key) && READ.has(foldKey(key)));
+  if (other === undefined) return;
+  throw new GatewayError('body_unreadable', { detail: `Found "${foldKey(other)}" in other letters.` });
+}
+
+function readsOf(call: Readonly<Record<string, unknown>>): CallFacts['reads'] {
+  const isThere = (name: string): boolean => (call[name] ?? undefined) !== undefined;
+  const tools = Array.isArray(call['tools']) ? call['tools'] : [];
+  if (RUN_BY_PROVIDER.some(isThere) || tools.some((tool) => isObject(tool) && !OWN_TOOLS.has(tool['type'])))
+    return 'unbounded';
+  const { messages, input, images } = call;
+  return KEPT.some(isThere) || holdsOther({ messages, input, images }) ? 'context' : 'body';
+}
+
+/** What is no text, in the words of all dialects. */
+const OTHER = /image|audio|video|file|document/;
+
+function holdsOther(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  if (Array.isArray(value)) return value.some(holdsOther);
+  const { type, images } = value as Readonly<Record<string, unknown>>;
+  if ((typeof type === 'string' && OTHER.test(type)) || Array.isArray(images)) return true;
+  return Object.values(value).some(holdsOther);
 }
 
 function asksForUsage(options: unknown): boolean | undefined {
@@ -88,7 +140,10 @@ function greatest(values: readonly unknown[]): number | undefined {
 }
 
 const isCount = (value: unknown): value is number =>
-  typeof value === 'number' && Number.isSafeInteger(value) && value > 0;
+  Number.isInteger(value) && Number(value) > 0 && Number(value) <= MOST;
+
+/** No model writes so much: a greater number limits nothing. */
+const MOST = 1e9;
 
 /** A pair of surrogates is one. */
 const charactersOf = (text: string): number => text.length - (text.match(PAIR)?.length ?? 0);

@@ -33,12 +33,16 @@ export function createAdmissions({ store, mode, reserve, unpriced, timeZone }: B
   }
 
   return {
-    /** @returns what is charged, and the budgets behind it */
-    async chargesFor(call: Counted): Promise<{ charges: readonly Charge[]; budgets: readonly Budget[] }> {
+    /** @param others that may run in the place of the model @returns what is charged, and the budgets behind it */
+    async chargesFor(
+      call: Counted,
+      others: readonly { readonly listed: string }[] = [],
+    ): Promise<{ charges: readonly Charge[]; budgets: readonly Budget[] }> {
       const { organization, startedAt } = call;
       if (organization === '') return { charges: [], budgets: [] };
       const budgets = budgetsAt(await storedBudgets(organization), startedAt);
-      const charges = chargesOf(budgets, call, timeZone);
+      const models = [call.model, ...others.map(({ listed }) => listed)];
+      const charges = chargesOf(budgets, call, models, timeZone);
       const asked = mode === 'report' ? charges.map((charge) => ({ ...charge, isHard: false })) : charges;
       return { charges: asked, budgets };
     },

@@ -109,7 +109,7 @@ type UsedUp = Readonly<{ budget: string | undefined; nearing: readonly Nearing[]
 function createAdmit({ prices, budgets, means }: BookParts) {
   const knownOf = (call: Call) => ({
     price: prices.find(call.provider, call.wireModel, call.startedAt)?.price,
-    maxOutput: prices.limitsOf(call.provider, call.wireModel).maxOutput,
+    ...prices.limitsOf(call.provider, call.wireModel),
     mean: means.of(call),
     input: means.inputOf(call),
   });
@@ -160,7 +160,7 @@ function createSettle({ statements, prices, budgets, means }: BookParts) {
   /** What has answered under a name of its own has the price of what was asked for, as long as that has one. */
   function costAt({ provider, wireModel, startedAt }: Call, { ranInstead, answeredModel }: Ending, usage: Usage): Cost {
     if (usage.costNano !== undefined) return { nano: usage.costNano, price: undefined };
-    for (const model of [ranInstead, wireModel, answeredModel]) {
+    for (const model of [ranInstead?.wireModel, wireModel, answeredModel]) {
       const found = model === undefined ? undefined : prices.find(provider, model, startedAt);
       if (found !== undefined) return { nano: costOf(found.price, usage), price: found.id };
     }
@@ -185,11 +185,14 @@ function createSettle({ statements, prices, budgets, means }: BookParts) {
     const cost =
       measured === 'none' || (ending.usage === undefined && isUnused(usage)) ? FREE : costAt(call, ending, usage);
     const isCounted = ending.state !== 'failed';
-    statements.settle(call, ending, { usage, measured, cost });
+    const ran = { ...call, ...ending.ranInstead };
+    statements.settle(ran, ending, { usage, measured, cost });
     const reserved = { nano: -row.reservedNano, tokens: -row.reservedTokens, requests: -1 };
     const tokens = (usage.input ?? 0) + (usage.output ?? 0);
-    budgets.add(call, reserved, isCounted ? { nano: cost.nano ?? 0, tokens, requests: 1 } : NOTHING, charges);
-    if (measured === 'reported') means.learn(call, usage, ending.bytesOut ?? 0, cost.nano);
+    const spent = isCounted ? { nano: cost.nano ?? 0, tokens, requests: 1 } : NOTHING;
+    if (ran.model !== call.model) budgets.add(call, reserved, NOTHING, charges);
+    budgets.add(ran, ran.model === call.model ? reserved : NOTHING, spent, charges);
+    if (measured === 'reported') means.learn(ran, usage, ending.bytesOut ?? 0, cost.nano);
     const softReached = charges.filter((charge) => budgets.reachesSoft(call.organization, charge));
     return { measured, usage, costNano: cost.nano, softReached: softReached.map(({ budget }) => budget) };
   };

@@ -61,6 +61,8 @@ export interface Admission {
   /** Tokens that the caller allows to be written, in each of so many choices; undefined where that is not known. */
   readonly maxOutput: number | undefined;
   readonly choices: number | undefined;
+  /** What the model may read: the body of the call, all of its context, or more than that. */
+  readonly reads: 'body' | 'context' | 'unbounded';
   /** What the provider may run in the place of the model, by its own choice. */
   readonly otherModels: readonly string[];
 }
@@ -98,8 +100,8 @@ export interface Ending {
   readonly status: number | undefined;
   readonly usage: Usage | undefined;
   readonly answeredModel: string | undefined;
-  /** Of the other models that the call allows, the one that has answered, as the call names it. */
-  readonly ranInstead?: string | undefined;
+  /** Of the other models that the call allows, the one that has answered: it is counted, and not the one that was asked first. */
+  readonly ranInstead?: Pick<Call, 'model' | 'wireModel'> | undefined;
   readonly generationId: string | undefined;
   /** Of the answer; undefined where that was not seen. */
   readonly bytesOut: number | undefined;

@@ -11,9 +11,19 @@ type Counted = Pick<Call, 'user' | 'model' | 'startedAt'>;
 export const counts = ({ scope }: Budget, { user, model }: Pick<Counted, 'user' | 'model'>): boolean =>
   scope.kind === 'model' ? covers(scope.pattern, model) : scope.kind === 'organization' || user !== '';
 
-/** @param timeZone of budgets that name none @returns the budgets that count the call, each in the period of its start */
-export const chargesOf = (budgets: readonly Budget[], call: Counted, timeZone: string): readonly Charge[] =>
-  budgets.filter((budget) => counts(budget, call)).map((budget) => chargeOf(budget, call, timeZone));
+/**
+ * @param models that may run @param timeZone of budgets that name none
+ * @returns the budgets that count the call with any of them, each in the period of its start
+ */
+export const chargesOf = (
+  budgets: readonly Budget[],
+  { user, startedAt }: Omit<Counted, 'model'>,
+  models: readonly string[],
+  timeZone: string,
+): readonly Charge[] =>
+  budgets
+    .filter((budget) => models.some((model) => counts(budget, { user, model })))
+    .map((budget) => chargeOf(budget, { user, startedAt }, timeZone));
 
 /** How many of what the ledger counts are one of what a budget says. */
 export const unitOf = ({ measure }: Pick<Budget, 'measure'>): number => (measure === 'usd' ? NANO : 1);

@@ -6,8 +6,9 @@ import { type Price, costOf } from './price.ts';
 /** What is known of the model before the call. */
 interface Known {
   readonly price: Price | undefined;
-  /** Longest answer, in tokens. */
+  /** Longest answer, and that with all that it reads, in tokens. */
   readonly maxOutput: number | undefined;
+  readonly context: number | undefined;
   /** Of the payer's calls so far. */
   readonly mean: Mean | undefined;
   /** Tokens of the body, about. */
@@ -37,7 +38,10 @@ export function reservationOf(call: Call, admission: Admission, known: Known): R
   if (hard.length === 0 || reserve === 'none') return bothOf(ONE);
   const { price, mean } = known;
   const isFree = isFreeCall(call, known);
-  const isPriced = isFree || price !== undefined || (reserve === 'typical' && mean?.cost !== undefined);
+  // of a price without output nothing that is written can be charged
+  const writes = maxOutput !== 0 && call.kind !== 'media';
+  const isKnown = price !== undefined && costOf(price, { input: 1, output: writes ? 1 : 0 }) !== undefined;
+  const isPriced = isFree || isKnown || (reserve === 'typical' && mean?.cost !== undefined);
   const ofMoney = hard.find(({ measure }) => measure === 'usd');
   if (ofMoney !== undefined && !isPriced && !allowsUnpriced) return refusal('unpriced_model', ofMoney);
   if (reserve === 'typical') {
@@ -51,12 +55,14 @@ export function reservationOf(call: Call, admission: Admission, known: Known): R
   }
   const bounded = hard.find(({ measure }) => measure === 'tokens' || (measure === 'usd' && !isFree));
   if (call.isFree || bounded === undefined) return bothOf(ONE);
-  if (maxOutput === undefined || choices === undefined) return refusal('unbounded_model', bounded);
-  const output = maxOutput * choices;
   // No token is shorter than a byte
-  const most = { input: call.bytesIn, inputCacheWrite: dearerWrite(price) ? call.bytesIn : 0, output };
-  const nano = isFree || price === undefined ? 0 : (costOf(price, most) ?? 0);
-  return bothOf({ nano, tokens: call.bytesIn + output, requests: 1 });
+  const input = { body: call.bytesIn, context: known.context, unbounded: undefined }[admission.reads];
+  if (maxOutput === undefined || choices === undefined || input === undefined)
+    return refusal('unbounded_model', bounded);
+  const output = maxOutput * choices;
+  const most = { input, inputCacheWrite: dearerWrite(price) ? input : 0, output };
+  const nano = isFree || price === undefined || !isKnown ? 0 : (costOf(price, most) ?? Number.MAX_SAFE_INTEGER);
+  return bothOf({ nano, tokens: input + output, requests: 1 });
 }
 
 /** @returns what is enough for each of them */

@@ -260,6 +260,7 @@ describe('models that are forbidden', () => {
     ['models', '/chat/completions', (model) => ({ model: 'A', models: [model], messages })],
     ['fallbacks', '/chat/completions', (model) => ({ model: 'A', fallbacks: [{ model }], messages })],
     ['extra_body', '/chat/completions', (model) => ({ model: 'A', extra_body: { model }, messages })],
+    ['a guard', '/chat/completions', (model) => ({ model: 'A', safety_model: model, messages })],
     ['capitals', '/chat/completions', (model) => ({ model: 'A', MODEL: model, messages })],
     ['Azure', '/openai/deployments/A/chat/completions?api-version=1', (model) => ({ model, messages })],
     ['a query', '/chat/completions?model=A', (model) => ({ model, messages })],
@@ -381,7 +382,20 @@ describe('what a provider may read otherwise', () => {
     expect(await to('multipart/form-data; boundary=a', form('whisper-1'))).toEqual({ status: 200, reached: 1 });
     expect(await to('multipart/form-data; boundary=a; boundary=b', form('whisper-1'))).toEqual(REFUSED);
     expect(await to('application/x-www-form-urlencoded', 'model=whisper-1')).toEqual(REFUSED);
+    // of which Go makes another boundary than browsers do
+    expect(await to('multipart/form-data; boundary="\\a"', form('whisper-1'))).toEqual(REFUSED);
   });
+
+  test.each(['mod\\el', ' model', 'model[]', 'MODEL'])(
+    'a field of a form that may be read as a model is judged: %s',
+    async (name) => {
+      const part = (of: string, value: string) =>
+        `--a\r\nContent-Disposition: form-data; name="${of}"\r\n\r\n${value}\r\n`;
+      const body = `${part('model', 'whisper-1')}${part(name, 'F')}--a--\r\n`;
+      const sent = await send(body, { 'content-type': 'multipart/form-data; boundary=a' }, '/audio/transcriptions');
+      expect(sent).toEqual({ status: 403, reached: 0 });
+    },
+  );
 
   test.each([
     { prompt_id: 'of-another' },

@@ -69,6 +69,9 @@ function sql(statement: string, ...values: unknown[]): void {
   file.close();
 }
 
+const PRICE =
+  "INSERT INTO usage_price (provider, model, valid_from, source, input, output) VALUES (?, ?, 0, 'operator', ?, ?)";
+
 function addBudget(fields: Record<string, string | number>): void {
   const row = { id: 'b', organization_id: 'acme', measure: 'usd', amount: 50, period: 'month', ...fields };
   const names = Object.keys(row);
@@ -307,6 +310,43 @@ describe('what an answer says of itself', () => {
     expect(rows.at(-1)?.['answered_model']).toBeNull();
   });
 
+  test.each([{ prompt_tokens: 9e15, completion_tokens: 1 }, { prompt_tokens: 1, cost: 9e6 }, { prompt_tokens: 9e8 }])(
+    'does not end the sums, however much it is: %j',
+    async (said) => {
+      await startDoor(whole({ usage: said }));
+      sql(PRICE, `127.0.0.1:${upstream.port}`, 'A', 100, 100);
+      for (let turn = 0; turn < 2; turn++) await ask({});
+      const rows = await settledCalls(2);
+      expect(rows.every(({ cost_nano: cost }) => cost === null || Number.isSafeInteger(cost))).toBe(true);
+      expect(await door.ledger.sums()).toMatchObject([{ model: 'A', requests: 2 }]);
+    },
+  );
+
+  test('at its beginning alone, before a client has read all words and leaves, is not all', async () => {
+    await startDoor((outgoing) => {
+      outgoing.writeHead(200, { 'content-type': 'text/event-stream' });
+      outgoing.write(eventOf({ model: 'A', choices: [], usage: { prompt_tokens: 100, completion_tokens: 0 } }));
+      outgoing.write(eventOf({ model: 'A', choices: [{ delta: { content: 'word' } }] }).repeat(50));
+    });
+    const client = await connectWith(requestOf('/chat/completions', '{"model":"A","stream":true}'));
+    await client.receives((text) => text.split('"word"').length > 50);
+    client.close();
+    const [row] = await settledCalls();
+    expect(row?.measured).toBe('interrupted');
+    expect(row?.output).toBeGreaterThan(10);
+  });
+
+  test.each([
+    ['behind a byte order mark', 'text/event-stream', '\ufeff'],
+    ['under two types', ['text/event-stream', 'text/plain'], ''],
+  ])('is read %s', async (_, types, before) => {
+    await startDoor((outgoing) => {
+      outgoing.setHeader('content-type', types).end(`${before}${eventOf({ model: 'A', choices: [], usage })}`);
+    });
+    expect((await ask({ stream: true, stream_options: { include_usage: true } })).status).toBe(200);
+    expect(await settledCalls()).toMatchObject([{ measured: 'reported', input: 100, output: 10 }]);
+  });
+
   test('costs no more room for a long id of a chat', async () => {
     await startDoor(whole());
     const client = await connectWith(
@@ -327,14 +367,44 @@ describe('a budget', () => {
       "INSERT INTO usage_price (provider, model, valid_from, source, free) VALUES (?, 'A', 0, 'operator', 1)",
       provider,
     );
-    sql(
-      "INSERT INTO usage_price (provider, model, valid_from, source, input, output) VALUES (?, 'dear', 0, 'operator', 1e-3, 1e-3)",
-      provider,
-    );
+    sql(PRICE, provider, 'dear', 1e-3, 1e-3);
     addBudget({ amount: 0 });
     expect((await ask({})).status).toBe(200);
     expect((await ask({ models: ['A', 'dear'] })).status).toBe(402);
     expect((await ask({ model: 'dear' })).status).toBe(402);
+    expect(upstream.requests).toHaveLength(1);
+  });
+
+  test('of a model counts what has run in the place of another, and refuses what may', async () => {
+    await startDoor(whole({ model: 'dear-2026' }));
+    addBudget({ measure: 'requests', amount: 1, scope: 'model:dear' });
+    const both = { models: ['A', 'dear'] };
+    expect([(await ask(both)).status, (await ask(both)).status, (await ask({})).status]).toEqual([200, 402, 200]);
+    expect((await door.ledger.sums())?.map(({ model }) => model)).toEqual(['A', 'dear']);
+  });
+
+  test('is not that of an organization which has not granted all that may run', async () => {
+    await startDoor(whole());
+    door.database.addMember('globex', 'ann');
+    expect((await ask({ model: 'F' })).status).toBe(200);
+    expect((await ask({ models: ['A', 'F'] })).status).toBe(403);
+    door.database.grant('globex', 'A');
+    expect((await ask({ models: ['A', 'F'] })).status).toBe(200);
+    expect((await settledCalls(2)).map(({ organization_id: payer }) => payer)).toEqual(['globex', 'globex']);
+  });
+
+  test.each<[path: string, body: object]>([
+    ['/chat/completions', { max_tokens: 5, MAX_TOKENS: 9_000 }],
+    ['/chat/completions', { max_tokens: 5, N: 900 }],
+    ['/chat/completions', { max_tokens: 5, plugins: [{ id: 'web' }] }],
+    ['/chat/completions', { max_tokens: 5, messages: [{ content: [{ type: 'image_url', image_url: { url: 'x' } }] }] }],
+    ['/responses', { max_output_tokens: 5, input: 'x', previous_response_id: 'resp_1' }],
+    ['/responses', { max_output_tokens: 5, input: 'x', tools: [{ type: 'web_search' }] }],
+  ])('that no call may exceed is not passed by what the body does not hold: %s %j', async (path, body) => {
+    await startDoor(whole(), { MODELGATE_BUDGET_RESERVE: 'maximum' });
+    addBudget({ measure: 'tokens', amount: 1_000 });
+    expect((await ask({ max_tokens: 5, max_output_tokens: 5 }, path)).status).toBe(200);
+    expect([400, 402]).toContain((await ask(body, path)).status);
     expect(upstream.requests).toHaveLength(1);
   });
 

@@ -115,9 +115,17 @@ export function describeLedger(open: () => Promise<LedgerWorld> | LedgerWorld): 
     });
 
     test.each([
-      ['of the fallback that has answered', { ranInstead: 'B', answeredModel: 'B-2026' }, 200],
+      [
+        'of the fallback that has answered',
+        { ranInstead: { model: 'or.B', wireModel: 'B' }, answeredModel: 'B-2026' },
+        200,
+      ],
       ['of what was asked for, where that answers by a name of its own', { answeredModel: 'B' }, 100],
-      ['of what was asked for, where no other is known', { ranInstead: 'C', answeredModel: 'C' }, 100],
+      [
+        'of what was asked for, where no other is known',
+        { ranInstead: { model: 'or.C', wireModel: 'C' }, answeredModel: 'C' },
+        100,
+      ],
     ])('costs the price %s', async (_, more, costNano) => {
       const price = `INSERT INTO usage_price (provider, model, valid_from, source, input) VALUES ('openrouter.ai', ?, 0, 'operator', ?)`;
       sql(price, 'A', 1e-9);
@@ -126,6 +134,25 @@ export function describeLedger(open: () => Promise<LedgerWorld> | LedgerWorld): 
       await ledger.open(call, NO_BUDGET);
       const ending = endingOf({ usage: { input: 100, output: 0 }, ...more });
       expect(await ledger.settle(call, ending, [])).toMatchObject({ costNano });
+    });
+
+    test('is counted for the model that has run, also by its budgets', async () => {
+      const charges = ['or.A', 'or.B'].map((pattern) =>
+        chargeOf({ budget: pattern, measure: 'tokens', amount: 1_000, pattern }),
+      );
+      for (const ranInstead of [undefined, { model: 'or.B', wireModel: 'B' }]) {
+        const call = callOf();
+        await ledger.open(call, { ...NO_BUDGET, charges, otherModels: ['B'] });
+        await ledger.settle(call, endingOf({ ranInstead }), charges);
+      }
+      expect(read('SELECT model, requests FROM usage_slot ORDER BY model')).toEqual([
+        { model: 'or.A', requests: 1 },
+        { model: 'or.B', requests: 1 },
+      ]);
+      expect(read('SELECT pattern, spent, reserved FROM usage_budget_state ORDER BY pattern')).toEqual([
+        { pattern: 'or.A', spent: 110, reserved: 0 },
+        { pattern: 'or.B', spent: 110, reserved: 0 },
+      ]);
     });
 
     test('of a model that has no price costs that of the model that has answered', async () => {
@@ -152,6 +179,18 @@ export function describeLedger(open: () => Promise<LedgerWorld> | LedgerWorld): 
       await ledger.settle(known, endingOf(), []);
       const settled = await ledger.settle(silent, endingOf({ usage: undefined, bytesOut: 3_600 }), []);
       expect(settled).toMatchObject({ measured: 'estimated', usage: { input: 200, output: 20 } });
+    });
+
+    test('that was cut has not fewer tokens because others have asked for much beside their words', async () => {
+      const [long, cut] = [callOf(), callOf()];
+      for (const call of [long, cut]) await ledger.open(call, NO_BUDGET);
+      await ledger.settle(long, endingOf({ bytesOut: 30_000 }), []);
+      const settled = await ledger.settle(
+        cut,
+        endingOf({ state: 'interrupted', usage: undefined, bytesOut: 18_000 }),
+        [],
+      );
+      expect(settled?.usage.output).toBe(35);
     });
 
     test('that was cut waits for its generation, and keeps what it has reserved until then', async () => {
@@ -305,6 +344,15 @@ export function describeLedger(open: () => Promise<LedgerWorld> | LedgerWorld): 
       expect(await admit({ reserve: 'typical' }, 0, 'free')).toBe('opened');
       expect(await admit({ reserve: 'typical', otherModels: ['dear'] }, 0, 'free')).toBe('budget_exceeded');
       expect(await admit({ choices: 5 }, 500_000)).toBe('opened');
+      expect(await admit({ reads: 'unbounded' }, 1e9)).toBe('unbounded_model');
+      expect(await admit({ reads: 'context', maxOutput: 5 }, 1e9)).toBe('opened');
+      expect(await admit({ maxOutput: 1e9, choices: 1e9 }, 1e12)).toBe('budget_exceeded');
+      sql(price, 'of input alone', 1e-6, null, 0);
+      for (const reserve of ['typical', 'maximum'] as const) {
+        const more = { reserve, maxOutput: 5 };
+        expect(await admit(more, 1e9, 'of input alone')).toBe('unpriced_model');
+        expect(await admit({ ...more, maxOutput: 0 }, 1e9, 'of input alone')).toBe('opened');
+      }
     });
 
     test('says once that its soft share is reached', async () => {

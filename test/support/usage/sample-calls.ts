@@ -6,7 +6,7 @@ export const DAY_MS = 86_400_000;
 export const OPENED = { kind: 'opened', nearing: [], sealedKey: null };
 export const NO_BUDGET: Admission = {
   ...{ charges: [], reserve: 'typical', allowsUnpriced: false },
-  ...{ maxOutput: undefined, choices: 1, otherModels: [] },
+  ...{ maxOutput: undefined, choices: 1, reads: 'body', otherModels: [] },
 };
 
 export const sampleCall = (more: Partial<Call> & Pick<Call, 'instance'>): Call => ({

@@ -66,15 +66,22 @@ describe('usage', () => {
 
   test.each([
     ['asked for already', 'chat/completions', '{"stream":true,"stream_options":{"include_usage":true}}'],
-    ['asked for in an odd form', 'chat/completions', '{"stream":true,"stream_options":{"include_usage":1}}'],
     ['of no stream', 'chat/completions', '{"stream":false}'],
-    ['of what not all read as a stream', 'chat/completions', '{"stream":1}'],
     ['part of every stream', 'responses', '{"stream":true}'],
     ['part of every stream', 'messages', '{"stream":true}'],
     ['part of every stream', 'api/chat', '{"stream":true}'],
   ])('%s is not asked for: %s %s', async (_why, endpoint, call) => {
     expect(await prepared(endpoint, call)).toEqual(UNCHANGED);
   });
+
+  test.each(['{"stream":true,"stream_options":{"include_usage":0}}', '{"stream":1,"stream_options":"none"}'])(
+    'that is told in an odd form is asked for, and not taken out: %s',
+    async (call) => {
+      const { body, hidesUsage } = await prepared('chat/completions', call);
+      expect(JSON.parse(body ?? '')).toMatchObject({ stream_options: { include_usage: true } });
+      expect(hidesUsage).toBe(false);
+    },
+  );
 
   test('is not asked of a provider that refuses it', async () => {
     const asked = { refusing: ['provider.test'] };

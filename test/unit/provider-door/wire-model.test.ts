@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { createJudge } from '../../../src/enforcement/judge.ts';
-import { judgeWire } from '../../../src/provider-door/wire-model.ts';
+import { judgeForPayer } from '../../../src/provider-door/wire-model.ts';
 import { type World, modelOf, userOf, viewOf } from '../../support/database/policy-world.ts';
 
 const world: World = {
@@ -22,19 +22,19 @@ const world: World = {
 const view = viewOf(world);
 const options = { adminAccess: 'organization', directConnections: 'refuse', mediaModels: 'any' } as const;
 
-type WireRequest = Parameters<typeof judgeWire>[3];
+type WireRequest = Parameters<typeof judgeForPayer>[3];
 const chat = { kind: 'runs', dialect: 'openai' } as const;
 const ollama = { kind: 'runs', dialect: 'ollama' } as const;
 
 function judge(model: string | string[], request: Partial<WireRequest> = {}, user = userOf('ann')) {
-  return judgeWire(createJudge(options), view, user, {
+  return judgeForPayer(createJudge(options), view, user, {
     endpoint: chat,
     prefixes: [''],
     models: [model].flat().map(modelOf),
     asked: undefined,
     isServiceModel: () => false,
     ...request,
-  });
+  }).decision;
 }
 
 describe('the model on the wire', () => {
@@ -45,10 +45,10 @@ describe('the model on the wire', () => {
   test('is denied without one', () => expect(judge('F')).toMatchObject({ effect: 'deny', reason: 'not_granted' }));
 
   test('is named with the prefix of its connection', () => {
-    expect(judge('priced')?.effect).toBe('deny');
+    expect(judge('priced').effect).toBe('deny');
     expect(judge('priced', { prefixes: ['o.'] })).toMatchObject({ effect: 'permit', model: 'o.priced' });
-    expect(judge('priced', { prefixes: ['', 'o.'] })?.effect).toBe('permit');
-    expect(judge('A', { prefixes: ['o.'] })?.effect).toBe('deny');
+    expect(judge('priced', { prefixes: ['', 'o.'] }).effect).toBe('permit');
+    expect(judge('A', { prefixes: ['o.'] }).effect).toBe('deny');
     expect(judge('family/x', { prefixes: ['o.'] })).toMatchObject({ reason: 'prefix_grant' });
   });
 
@@ -58,30 +58,30 @@ describe('the model on the wire', () => {
   });
 
   test('is not permitted by a preset without a grant of its own', () => {
-    expect(judge('D')?.effect).toBe('deny');
-    expect(judge('F')?.effect).toBe('deny');
+    expect(judge('D').effect).toBe('deny');
+    expect(judge('F').effect).toBe('deny');
   });
 
   test('must be the base of the very preset that the backend says', () => {
-    expect(judge('B', { asked: modelOf('assistant') })?.effect).toBe('permit');
-    expect(judge('B', { asked: modelOf('family-preset') })?.effect).toBe('deny');
-    expect(judge('F', { asked: modelOf('assistant') })?.effect).toBe('deny');
-    expect(judge('A', { asked: modelOf('assistant') })?.effect).toBe('permit');
+    expect(judge('B', { asked: modelOf('assistant') }).effect).toBe('permit');
+    expect(judge('B', { asked: modelOf('family-preset') }).effect).toBe('deny');
+    expect(judge('F', { asked: modelOf('assistant') }).effect).toBe('deny');
+    expect(judge('A', { asked: modelOf('assistant') }).effect).toBe('permit');
   });
 
   test('of Ollama has a tag', () => {
     expect(judge('llama3', { endpoint: ollama })).toMatchObject({ effect: 'permit', model: 'llama3:latest' });
-    expect(judge('llama3:latest', { endpoint: ollama })?.effect).toBe('permit');
-    expect(judge('llama3:70b', { endpoint: ollama })?.effect).toBe('deny');
-    expect(judge('llama3')?.effect).toBe('deny');
+    expect(judge('llama3:latest', { endpoint: ollama }).effect).toBe('permit');
+    expect(judge('llama3:70b', { endpoint: ollama }).effect).toBe('deny');
+    expect(judge('llama3').effect).toBe('deny');
   });
 
-  test('is not a preset that is called like it', () => expect(judge('assistant')?.effect).toBe('deny'));
+  test('is not a preset that is called like it', () => expect(judge('assistant').effect).toBe('deny'));
 
   test('each of several must be permitted', () => {
-    expect(judge(['A', 'B'])?.effect).toBe('permit');
+    expect(judge(['A', 'B']).effect).toBe('permit');
     expect(judge(['A', 'F'])).toMatchObject({ effect: 'deny', model: 'F' });
-    expect(judge([])).toBeUndefined();
+    expect(judge([])).toMatchObject({ effect: 'deny', reason: 'model_missing' });
   });
 });
 
@@ -89,7 +89,7 @@ describe('what the backend runs for itself', () => {
   const isServiceModel = (model: string) => model === 'task';
   test('is for every user with an organization', () => {
     expect(judge('task', { isServiceModel })).toMatchObject({ effect: 'permit', reason: 'service_model' });
-    expect(judge('F', { isServiceModel })?.effect).toBe('deny');
+    expect(judge('F', { isServiceModel }).effect).toBe('deny');
   });
   test.each([
     [userOf('dan'), 'no_organization'],

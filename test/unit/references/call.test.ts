@@ -10,9 +10,9 @@ describe('a stream', () => {
     [false, false],
     [undefined, false],
     [null, false],
-    [1, false],
-    ['true', false],
-  ])('is asked for by exactly `true` of OpenAI: %j', (stream, expected) => {
+    [1, true],
+    ['true', true],
+  ])('is what is not plainly no: %j', (stream, expected) => {
     for (const endpoint of ['chat/completions', 'responses', 'messages'])
       expect(factsOf({ stream }, endpoint).isStreamed).toBe(expected);
   });
@@ -65,7 +65,7 @@ describe('the limit of the output', () => {
     expect(factsOf(call, endpoint).outputLimit).toBe(expected);
   });
 
-  test.each([0, -1, 1.5, '7', true, 1e300])('is none where one is no positive integer: %j', (limit) => {
+  test.each([0, -1, 1.5, '7', true, 1e300, 2e9])('is none where one is no positive integer: %j', (limit) => {
     expect(factsOf({ max_tokens: limit }).outputLimit).toBeUndefined();
     expect(factsOf({ max_tokens: 7, max_completion_tokens: limit }).outputLimit).toBeUndefined();
     expect(factsOf({ max_tokens: 7, n_predict: limit }).outputLimit).toBeUndefined();
@@ -83,6 +83,37 @@ test('choices are counted with those that the best were chosen from', () => {
   expect(factsOf({ n: 2 }).n).toBe(2);
   expect(factsOf({ n: 2, best_of: 5 }, 'completions').n).toBe(5);
   expect(factsOf({ n: 3 }, 'images/generations').n).toBe(3);
+});
+
+test.each([
+  [{ messages: [{ role: 'user', content: 'an image_url' }] }, 'body'],
+  [{ tools: [{ type: 'function', function: { parameters: { type: 'file' } } }, { name: 'of Anthropic' }] }, 'body'],
+  [{ plugins: null, previous_response_id: null }, 'body'],
+  [{ messages: [{ content: [{ type: 'image_url', image_url: { url: 'https://a/b' } }] }] }, 'context'],
+  [{ messages: [{ content: [{ type: 'tool_result', content: [{ type: 'document' }] }] }] }, 'context'],
+  [{ messages: [{ content: 'x', images: ['YQ=='] }] }, 'context'],
+  [{ prompt: 'x', images: ['YQ=='] }, 'context'],
+  [{ input: [{ content: [{ type: 'input_file', file_id: 'f' }] }] }, 'context'],
+  [{ input: 'x', previous_response_id: 'resp_1' }, 'context'],
+  [{ input: 'x', conversation: 'conv_1' }, 'context'],
+  [{ input: 'x', tools: [{ type: 'function' }, { type: 'web_search' }] }, 'unbounded'],
+  [{ messages: [], plugins: [{ id: 'web' }] }, 'unbounded'],
+  [{ messages: [], web_search_options: {} }, 'unbounded'],
+])('what the model reads is bounded: %j by %s', (call, expected) => {
+  expect(factsOf(call).reads).toBe(expected);
+});
+
+test.each([
+  { MAX_TOKENS: 9 },
+  { max_tokens: 1, Max_Tokens: 9 },
+  { N: 9 },
+  { ſtream: true },
+  { Stream_Options: {} },
+  { stream_options: { include_usage: true, Include_Usage: false } },
+  { Options: { num_predict: 9 } },
+])('a member in other letters is refused, which servers in Go take too: %j', (call) => {
+  expect(() => factsOf(call)).toThrow(/in other letters/);
+  expect(() => factsOf({ options: { N: 1 }, messages: [{ Stream: 1 }] })).not.toThrow();
 });
 
 test('characters are counted where a text is spoken', () => {
