@@ -167,7 +167,7 @@ export function explaining<T>({ name }: { readonly name: string }, write: () => 
       /^SQLITE_(CONSTRAINT|MISMATCH)|because it is a view$|may not be modified$|^(?:23|22|42809|428C9|55000)/;
     if (!refusal.test(`${failureCode(error)} ${said}`)) throw error;
     const remedy = `Neither the guide nor modelgate makes it with such a rule: look at .schema ${name}.`;
-    throw unchanged(`The table ${name} does not take the row: ${said}.`, remedy, { cause: error });
+    throw unchanged(`The table ${name} does not take the row: ${said.replace(/\.?$/, '.')}`, remedy, { cause: error });
   }
 }
 
