@@ -13,7 +13,7 @@ import {
   noteCompanions,
   openForReading,
 } from '../store/database.ts';
-import { readSchema } from '../store/schema.ts';
+import { type Schema, readSchema } from '../store/schema.ts';
 import { sizeOf } from '../upkeep/files.ts';
 import { checkBackend, checkProviderClocks } from './backend.ts';
 import { checkDatabaseFile, checkIntegrity } from './file.ts';
@@ -73,14 +73,10 @@ export async function diagnose(options: Diagnosis): Promise<readonly Finding[]> 
   findings.push(...(await lookAround(options)));
   if (operation.postgres !== undefined) {
     onProgress('asking PostgreSQL', 0, 1);
-    findings.push(...(await checkPostgres(operation.postgres)));
-    const { providerDoor, ledger } = options;
-    if (providerDoor === undefined || ledger === undefined) return findings;
-    const prices = () =>
-      reading(operation, 'organizations', (connection, schema) =>
-        checkPrices(connection, schema, providerDoor, ledger),
-      );
-    await createRunner(operation, findings)('prices', prices);
+    const found = await checkPostgres(operation.postgres);
+    findings.push(...found);
+    const isReadable = !found.some(({ name, status }) => status === 'problem' && ['server', 'tables'].includes(name));
+    if (isReadable) await lookIntoTables(options, findings);
     return findings;
   }
   const file = checkDatabaseFile(operation.path);
@@ -115,6 +111,25 @@ function checkSettings({ mistakes, weaknesses, absent }: Diagnosis['settings']):
     found.push(unknown(finding, 'Run it with the environment of the gate, such as in its container.'));
   }
   return found;
+}
+
+/** On PostgreSQL, in one transaction: an error of a check ends none of the others. Locks are not waited for: who holds one has been said. */
+async function lookIntoTables(options: Diagnosis, findings: Finding[]): Promise<void> {
+  const { providerDoor } = options;
+  const patience = { ...options.operation.patience, longestMs: 0, say: () => undefined };
+  const operation = { ...options.operation, patience };
+  const run = createRunner(operation, findings);
+  const look = async (connection: Connection, schema: Schema): Promise<Verdicts> => {
+    const ofDoor = providerDoor && providerChecks(connection, schema, readBackendRelease(connection), providerDoor);
+    const checks = { admins: () => checkAdmins(connection), ...ofDoor, ...rowChecks(connection, schema, options) };
+    for (const [name, check] of Object.entries<Check>(checks)) {
+      connection.exec('SAVEPOINT checking');
+      await run(name, check);
+      connection.exec('ROLLBACK TO checking');
+    }
+    return [];
+  };
+  await run('tables', () => reading(operation, 'organizations', look));
 }
 
 async function lookInside(options: Diagnosis): Promise<readonly Finding[]> {
@@ -156,9 +171,10 @@ const UNREADABLE: Readonly<Record<string, Check>> = { tables: () => unknown('Not
 function checksOf(
   connection: Connection,
   { schema, release, mode }: ReturnType<typeof read>,
-  { operation, providerDoor, ledger, walWanted }: Diagnosis,
+  options: Diagnosis,
   walBytes: number,
 ): Readonly<Record<string, Check>> {
+  const { operation, providerDoor, walWanted } = options;
   return {
     tables: () => checkTables(schema),
     ...(schema.backendReady && {
@@ -172,14 +188,18 @@ function checksOf(
       schema.problem === undefined && {
         'index use': () => checkIndexUse(connection, schema),
         statistics: () => checkStatistics(connection),
-        'foreign rows': () => checkForeignRows(connection, schema),
-        budgets: () => checkBudgets(connection),
-        ...(providerDoor && ledger && { prices: () => checkPrices(connection, schema, providerDoor, ledger) }),
+        ...rowChecks(connection, schema, options),
       }),
     'journal mode': () => checkJournalMode(mode, release, walWanted),
     ...(mode === 'wal' && { 'write-ahead log': () => checkWriteAheadLog(walBytes, lockHolders(operation.path)) }),
   };
 }
+
+const rowChecks = (connection: Connection, schema: Schema, { providerDoor, ledger }: Diagnosis) => ({
+  'foreign rows': () => checkForeignRows(connection, schema),
+  budgets: () => checkBudgets(connection),
+  ...(providerDoor && ledger && { prices: () => checkPrices(connection, schema, providerDoor, ledger) }),
+});
 
 /** Runs a check, waits for locks, and keeps what it says, or its error. */
 function createRunner({ path, patience }: Operation, findings: Finding[]) {

@@ -161,7 +161,7 @@ const CHECKS: Readonly<Record<string, Check>> = {
     return warning(`Sessions that hold others up, or may: ${found}.`, remedy);
   },
 
-  async connections(connection) {
+  async 'database connections'(connection) {
     const [found] = await connection.query<{ used: number; most: number }>(
       `SELECT (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS used,
          current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int AS most`,

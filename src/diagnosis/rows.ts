@@ -17,7 +17,7 @@ export function checkForeignRows(connection: Connection, schema: Schema): readon
   const hasBudgets = missingBudgetColumns(connection, 'needed').length === 0;
   const asked = hasBudgets ? [...questions(schema), BUDGETS_WITHOUT_MEMBERS] : questions(schema);
   const found = asked.flatMap(({ what, sql, remedy }) => {
-    const limited = `SELECT *, count(*) OVER () AS total FROM (SELECT ${sql}) LIMIT ${SHOWN}`;
+    const limited = `SELECT *, count(*) OVER () AS total FROM (SELECT ${sql}) asked LIMIT ${SHOWN}`;
     const rows = connection.prepare<[], Row>(limited).all();
     const total = rows[0]?.total ?? 0;
     if (total === 0) return [];
@@ -54,20 +54,20 @@ const questions = (schema: Schema): readonly Question[] => [
   ...oddities('organization_models', schema.grantActive),
   {
     what: 'grants have a * that is not at the end, where it is a plain character',
-    sql: "model_id AS example FROM organization_models WHERE instr(substr(model_id, 1, length(model_id) - 1), '*') > 0",
+    sql: "model_id AS example FROM organization_models WHERE model_id LIKE '%*_%'",
     remedy:
       'Only a last * covers many models, such as openai/*. Allow what was meant: `modelgate model allow ID --org ORGANIZATION`',
   },
   {
     what: "rows of the backend's model table have an id that a grant would read as a pattern",
-    sql: "id AS example FROM model WHERE typeof(id) = 'text' AND substr(id, -1) = '*'",
+    sql: "id AS example FROM model WHERE typeof(id) = 'text' AND id LIKE '%*'",
     remedy:
       'No command links them, and no grant can name one alone. Look who has made them, and delete them in the backend or give them another id.',
   },
   {
     what: "grants cover every model with their beginning, and are the id of one row of the backend's model table too",
     sql: `organization_id || ' ' || model_id AS example FROM organization_models
-      WHERE substr(model_id, -1) = '*' AND ${activeCondition(schema.grantActive)} AND model_id IN (SELECT id FROM model)`,
+      WHERE model_id LIKE '%*' AND ${activeCondition(schema.grantActive)} AND model_id IN (SELECT id FROM model)`,
     remedy:
       'Where the row was meant, give the row another id in the backend, and switch the grant off: `modelgate model deny ID --org ORGANIZATION`',
   },
@@ -91,10 +91,10 @@ function oddities(table: keyof typeof KINDS, hasActive: boolean): readonly Quest
   const { key, rows, change, off } = KINDS[table];
   const both = `organization_id || ' ' || ${key}`;
   const isOdd = (column: string): string =>
-    `typeof(${column}) != 'text' OR ${column} = '' OR ${column} != trim(${column}, ${SPACES})`;
+    `NOT (typeof(${column}) = 'text') OR ${column} = '' OR ${column} != trim(${column}, ${SPACES})`;
   const unclear = {
     what: `${rows} have an is_active that is neither 0 nor 1 (NULL counts as on, all else as off)`,
-    sql: `${both} || ' ' || coalesce(is_active, 'NULL') AS example FROM ${table}
+    sql: `${both} || ' ' || coalesce(CAST(is_active AS TEXT), 'NULL') AS example FROM ${table}
       WHERE is_active IS NULL OR NOT (${isOn('is_active')} OR ${isOff('is_active')})`,
     remedy: `Say what is meant with modelgate ${change}.`,
   };
@@ -124,7 +124,7 @@ function purging(off: string, rows: readonly Row[]): string {
   return `Write them anew, and delete these: ${commands.join(' ')}`;
 }
 
-const SPACES = "' ' || char(9) || char(10) || char(13) || char(160)";
+const SPACES = "' \t\n\r\u00a0'";
 
 /** Budgets that limit nothing, or not as they say; silent where there are none. */
 export function checkBudgets(connection: Connection): readonly Verdict[] {

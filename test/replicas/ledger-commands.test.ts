@@ -107,6 +107,9 @@ test('the same is printed, and the same is kept', { timeout: 120_000 }, async ()
     rows.addMember('acme', 'ann');
     rows.grant('acme', 'openai/gpt-4o');
   }
+  const setting = `INSERT INTO config ("key", value) VALUES ('openai.api_base_urls', '["https://openrouter.ai/api/v1"]')`;
+  backend.run(setting);
+  connection.prepare(setting).run();
   // of 0.12.4: without it each command doubts the database
   connection.prepare('DELETE FROM alembic_version').run();
   connection.prepare('INSERT INTO alembic_version (version_num) VALUES (?)').run('0bd252b206fb');
@@ -134,8 +137,19 @@ test('the same is printed, and the same is kept', { timeout: 120_000 }, async ()
     const plain = (rows: unknown) => masked(JSON.stringify(rows)).replace(/"(\w+_at|valid_from)":\d{13}/g, '"$1":0');
     expect(plain(connection.prepare(sql).all()), table).toBe(plain(file.prepare(sql).all()));
   }
-  const { stdout } = await words('doctor --quick --json', { ...common, DATABASE_URL: database.url });
-  const { checks } = JSON.parse(stdout) as { checks: { name: string; status: string; finding: string }[] };
+  const [ofFile = [], checks = []] = await Promise.all(
+    places.map(async (environment) => {
+      const { stdout } = await words('doctor --quick --json', environment);
+      return (JSON.parse(stdout) as { checks: { name: string; status: string; finding: string }[] }).checks;
+    }),
+  );
+  const ofTables = ['admins', 'connections', 'arenas', 'service models', 'environment', 'foreign rows', 'prices'];
+  expect(checks).toContainEqual(expect.objectContaining({ name: 'connections', status: 'problem' }));
+  for (const name of ofTables) {
+    const [there, here] = [ofFile, checks].map((all) => all.filter((check) => check.name === name));
+    expect(here, name).toEqual(there);
+    expect(here, name).not.toEqual([]);
+  }
   const found = checks.filter(({ name }) => name === 'ledger' || name === 'prices');
   expect(found).toMatchObject([
     { name: 'ledger', status: 'ok', finding: expect.stringContaining('has 7 calls.') as string },
