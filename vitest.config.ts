@@ -35,15 +35,24 @@ export default defineConfig({
           hookTimeout: 60_000,
         },
       },
-      // what stands on the policy, once more with that of every gate in PostgreSQL
+      // what stands on the policy, once more with that of every gate, store and operation in PostgreSQL
       {
         test: {
           name: 'on-postgres',
+          // Left out is
+          // - what a file does, or holds: locks, WAL, copies, another file in its place, columns of any type (the rest of store,
+          //   diagnosis, upkeep and backend-file, gate/*-file);
+          // - initialize, migration and commands: test/replicas does the same with each on both engines, and with the ledger;
+          // - headers, framing, usage and prices, which no policy changes.
           include: [
             'test/security/**/*.test.ts',
-            'test/property/one-answer.test.ts',
-            'test/integration/gate/{organizations,session-watch,reconfigured}.test.ts',
+            'test/property/{one-answer,store}.test.ts',
+            'test/integration/diagnosis/rows.test.ts',
+            'test/integration/gate/{organizations,session-watch,reconfigured,repeated-attempt,telemetry}.test.ts',
+            'test/integration/limits/*.test.ts',
+            'test/integration/organizations/{members,grants,synchronization}.test.ts',
             'test/integration/provider-door/{door,backend-settings,organization-keys,transparent}.test.ts',
+            'test/integration/store/{budgets,enrolment,view,openrouter-keys,stored-references}.test.ts',
           ],
           // another process withdraws there in a file: test/replicas/withdrawals.test.ts does it on PostgreSQL
           exclude: ['test/security/revocation.test.ts'],

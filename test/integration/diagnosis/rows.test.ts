@@ -1,6 +1,7 @@
 /** What `doctor` finds about rows that do nothing; each fault is made for real, and nothing else is found. */
 import { describe, expect, test } from 'vitest';
 import { createDatabase } from '../../support/database/database.ts';
+import { onlyInFile, policyPlaceOf } from '../../support/database/policy-place.ts';
 import { createHealthyDatabase, findingsOf, withName, onlyFault } from '../../support/database/diagnosis.ts';
 
 describe('admins', () => {
@@ -45,16 +46,20 @@ describe('foreign rows', () => {
       "UPDATE organization_members SET is_active = NULL WHERE user_id = 'alice'",
       '1 memberships have an is_active that is neither 0 nor 1',
     ],
-    ["UPDATE organization_models SET is_active = 'true' WHERE model_id = 'gpt-4o'", '"acme gpt-4o true"'],
+    ["UPDATE organization_models SET is_active = 2 WHERE model_id = 'gpt-4o'", '"acme gpt-4o 2"'],
+    ...onlyInFile<[string, string]>([
+      "UPDATE organization_models SET is_active = 'true' WHERE model_id = 'gpt-4o'",
+      '"acme gpt-4o true"',
+    ]),
   ])('%s', async (statement, words) => {
     using database = createHealthyDatabase();
-    database.sql.exec(statement);
+    database.run(statement);
     expect((await onlyFault(database, 'warning foreign rows')).finding).toContain(words);
   });
 
   test('that match nothing are named in the command that deletes them', async () => {
     using database = createHealthyDatabase();
-    database.sql.exec(
+    database.run(
       "INSERT INTO organization_models (id, organization_id, model_id) VALUES ('x', 'acme', 'gpt-4o-mini ')",
     );
     expect((await onlyFault(database, 'warning foreign rows')).remedy).toContain(
@@ -133,11 +138,11 @@ describe('budgets', () => {
       `${AN_AMOUNT}, time_zone) VALUES ('x', 'acme', 'usd', 5, 'month', 'Europe/Warszawa')`,
       'count otherwise than they say: "acme usd month organization": its time_zone is none of IANA\'s list, so that of',
     ],
-    [
+    ...onlyInFile<[string, string, string]>([
       'warning budgets',
       `${AN_AMOUNT}, valid_to) VALUES ('x', 'acme', 'usd', 5, 'month', '2026-12-31')`,
       'its valid_to is no moment in milliseconds, so it does not end.',
-    ],
+    ]),
     [
       'warning foreign rows',
       `${AN_AMOUNT}) VALUES ('x', 'acne', 'usd', 5, 'month')`,
@@ -145,20 +150,21 @@ describe('budgets', () => {
     ],
   ])('%s: %s', async (kind, statement, finding) => {
     using database = createHealthyDatabase();
-    database.sql.exec(statement);
+    database.run(statement);
     expect((await onlyFault(database, kind)).finding).toContain(finding);
   });
 
   test('that can be read, or are switched off, are not mentioned', async () => {
     using database = createHealthyDatabase();
-    database.sql.exec(`${AN_AMOUNT}) VALUES ('x', 'acme', 'usd', 5, 'month')`);
-    database.sql.exec(`${AN_AMOUNT}, is_active) VALUES ('y', 'acme', 'usd', -5, 'day', 0)`);
+    database.run(`${AN_AMOUNT}) VALUES ('x', 'acme', 'usd', 5, 'month')`);
+    database.run(`${AN_AMOUNT}, is_active) VALUES ('y', 'acme', 'usd', -5, 'day', 0)`);
     expect(withName(await findingsOf(database), 'budgets')).toEqual([]);
   });
 
   test('in a table without a column that each must have do not count', async () => {
     using database = createHealthyDatabase();
-    database.sql.exec('ALTER TABLE organization_budgets RENAME COLUMN amount TO total');
+    await policyPlaceOf(database);
+    database.run('ALTER TABLE organization_budgets RENAME COLUMN amount TO total');
     expect((await onlyFault(database, 'problem budgets')).finding).toBe('No budget counts: its table has no amount.');
   });
 });

@@ -17,7 +17,7 @@ test('a question that writes the name of a lost model again does not wait for it
   database.grant('acme', 'A');
   const question = { id: 'q', role: 'user', content: 'x', models: ['F'] };
   database.addChat({ id: 'old', user: 'ann', chat: { models: ['F'], history: { messages: { q: question } } } });
-  using opened = await openStore(database.path);
+  using opened = await openStore(database);
   const order = createChatOrder();
   const judge = createJudge({ adminAccess: 'organization', directConnections: 'refuse', mediaModels: 'any' });
   const body = Buffer.from(JSON.stringify({ model: 'A', messages: [], chat_id: 'old', user_message: question }));

@@ -48,7 +48,7 @@ describe('the figures', () => {
 
   test('of the database count what could not be read', async () => {
     await using gate = await startTestGate();
-    gate.database.sql.exec('ALTER TABLE user RENAME TO gone');
+    gate.database.run('ALTER TABLE "user" RENAME TO gone');
     await (await gate.ask('ann', '/api/models')).arrayBuffer();
     const figures = (await gate.figures()).join('\n');
     expect(figures).toMatch(/modelgate_database_errors_total\{code="\w+"\} [1-9]/);
@@ -122,7 +122,7 @@ test('a request that fails is one line, which says at what, and no more however 
   for (let time = 0; time < 10; time += 1) {
     expect((await gate.ask('ann', '/api/chat/completions', chat('A'))).status).toBe(502);
   }
-  gate.database.sql.exec('ALTER TABLE user RENAME TO gone');
+  gate.database.run('ALTER TABLE "user" RENAME TO gone');
   expect((await gate.ask('bob', '/api/chat/completions', chat('F'))).status).toBe(503);
   expect((await gate.ask('ann', '/api//models')).status).toBe(400);
   await until(() => gate.lines.filter(({ msg }) => msg === 'request').length === 12, 5_000, 'the access lines');

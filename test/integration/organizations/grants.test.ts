@@ -2,9 +2,10 @@ import { describe, expect, test } from 'vitest';
 import { allowModels, denyModels, listGrants } from '../../../src/organizations/grants.ts';
 import type { ChosenOrganization } from '../../../src/organizations/organizations.ts';
 import { ERAS, type DatabaseOptions, type TestDatabase } from '../../support/database/database.ts';
+import { onlyInFile, testOfFile } from '../../support/database/policy-place.ts';
 import { databaseOfTest } from '../../support/database/opened-store.ts';
 import { createMaiTables } from '../../support/database/mai-tables.ts';
-import { failureOf, flattened, operationOn } from '../../support/database/operation.ts';
+import { failureOf, flattened, operationOf } from '../../support/database/operation.ts';
 
 const ACME = 'mai_client_acme';
 const CHOSEN: ChosenOrganization = { id: ACME, isConfigured: false, mayBeNew: true };
@@ -16,16 +17,14 @@ function models(options: DatabaseOptions = {}): TestDatabase {
   return database;
 }
 
-const allow = (database: TestDatabase, ...patterns: string[]) =>
-  flattened(allowModels(operationOn(database.path), CHOSEN, { patterns }));
-const deny = (database: TestDatabase, patterns: string[], purge = false) =>
-  flattened(denyModels(operationOn(database.path), { ...CHOSEN, mayBeNew: false }, { patterns, purge }));
-const list = async (database: TestDatabase) => (await listGrants(operationOn(database.path), CHOSEN)).models;
+const allow = async (database: TestDatabase, ...patterns: string[]) =>
+  flattened(allowModels(await operationOf(database), CHOSEN, { patterns }));
+const deny = async (database: TestDatabase, patterns: string[], purge = false) =>
+  flattened(denyModels(await operationOf(database), { ...CHOSEN, mayBeNew: false }, { patterns, purge }));
+const list = async (database: TestDatabase) => (await listGrants(await operationOf(database), CHOSEN)).models;
 
 const rowsOf = (database: TestDatabase): Record<string, unknown>[] =>
-  database.sql
-    .prepare<[], Record<string, unknown>>('SELECT * FROM organization_models ORDER BY organization_id, model_id')
-    .all();
+  database.rows('SELECT * FROM organization_models ORDER BY organization_id, model_id');
 const withoutTimes = (rows: readonly Record<string, unknown>[]) =>
   rows.map((row) => ({ ...row, created_at: typeof row['created_at'], updated_at: typeof row['updated_at'] }));
 
@@ -64,15 +63,13 @@ describe.each(ERAS)('on a database of %s', (era) => {
     const database = models({ era });
     await allow(database, 'openai/gpt-4o', 'preset', 'of-a-provider');
     await deny(database, ['preset']);
-    const guides = database.sql
-      .prepare(
-        `SELECT m.id, m.name, om.is_active
-         FROM organization_models om
-         JOIN model m ON om.model_id = m.id
-         WHERE om.organization_id = '${ACME}'
-         ORDER BY m.name`,
-      )
-      .all();
+    const guides = database.rows(
+      `SELECT m.id, m.name, om.is_active
+       FROM organization_models om
+       JOIN model m ON om.model_id = m.id
+       WHERE om.organization_id = '${ACME}'
+       ORDER BY m.name`,
+    );
     const ours = (await list(database)).filter(({ covers }) => covers > 0);
     expect(ours.map(({ pattern, name, active }) => ({ id: pattern, name, is_active: Number(active) }))).toEqual(guides);
   });
@@ -156,14 +153,15 @@ describe.each(ERAS)('of a model, the file of %s knows', (era) => {
     setting(database, 'evaluation.arena.models', [{ id: 'my-arena' }, null]);
     database.run(
       `INSERT INTO function (id, user_id, name, type, content, meta, is_active, is_global, created_at, updated_at)
-       VALUES ('my_pipe', 'u', 'Pipe', 'pipe', '', '{}', 1, 0, 1, 1), ('my_filter', 'u', 'F', 'filter', '', '{}', 1, 0, 1, 1)`,
+       VALUES ('my_pipe', 'u', 'Pipe', 'pipe', '', '{}', ?, ?, 1, 1), ('my_filter', 'u', 'F', 'filter', '', '{}', ?, ?, 1, 1)`,
+      ...[1, 0, 1, 0],
     );
     expect(await knows(database, 'my-arena')).toBe(true);
     expect(await knows(database, 'my_pipe')).toBe(true);
     expect(await knows(database, 'my_filter')).toBe(false);
   });
 
-  test('nothing of settings that are no JSON', async () => {
+  testOfFile('nothing of settings that are no JSON', async () => {
     const database = models({ era });
     if (era === '0.12.4') database.run(`INSERT INTO config ("key", value) VALUES ('openai.api_configs', '{broken')`);
     else database.run(`INSERT INTO config (data, version) VALUES ('{broken', 0)`);
@@ -248,9 +246,9 @@ test("mAI's own rows keep their ids, and foreign keys to models that have no row
 test('tables made by hand are used as they are', async () => {
   const database = models({ organizationTables: 'none' });
   database.sql.exec(`
-    CREATE TABLE organization_models (organization_id, model_id);
-    CREATE TABLE organization_members (organization_id, user_id);
-    INSERT INTO organization_models VALUES ('${ACME}', 7), ('${ACME}', NULL);`);
+    CREATE TABLE organization_models (organization_id TEXT, model_id TEXT);
+    CREATE TABLE organization_members (organization_id TEXT, user_id TEXT);
+    INSERT INTO organization_models VALUES ('${ACME}', NULL)${onlyInFile(`, ('${ACME}', x'07')`).join('')};`);
   expect((await allow(database, 'granted', 'a/*')).models.map(({ outcome }) => outcome)).toEqual(['added', 'added']);
   expect((await allow(database, 'granted')).models[0]?.outcome).toBe('unchanged');
   expect((await list(database)).map(({ pattern }) => pattern)).toEqual(['a/*', 'granted']);

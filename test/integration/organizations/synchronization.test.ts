@@ -16,7 +16,8 @@ import { ERAS, type DatabaseOptions, type Era, type TestDatabase } from '../../s
 import { databaseOfTest } from '../../support/database/opened-store.ts';
 import { GUIDE_LINK_MODELS } from '../../support/database/guide-sql.ts';
 import { createMaiTables } from '../../support/database/mai-tables.ts';
-import { operationOn } from '../../support/database/operation.ts';
+import { operationOf } from '../../support/database/operation.ts';
+import { policyPlaceOf } from '../../support/database/policy-place.ts';
 
 function created(options: DatabaseOptions = {}): TestDatabase {
   const database = databaseOfTest(options);
@@ -27,7 +28,7 @@ function created(options: DatabaseOptions = {}): TestDatabase {
 function configure({ era, run }: TestDatabase, settings: Record<string, unknown>): void {
   if (era === '0.12.4') {
     for (const [key, value] of Object.entries(settings)) {
-      run('INSERT OR REPLACE INTO config ("key", value, updated_at) VALUES (?, ?, 1)', key, JSON.stringify(value));
+      run('INSERT INTO config ("key", value, updated_at) VALUES (?, ?, 1)', key, JSON.stringify(value));
     }
     return;
   }
@@ -39,20 +40,24 @@ function configure({ era, run }: TestDatabase, settings: Record<string, unknown>
     for (const part of parts) place = (place[part] ??= {}) as Record<string, unknown>;
     place[last] = value;
   }
-  run('INSERT INTO config (data, version, created_at) VALUES (?, 0, 1)', JSON.stringify(document));
+  run('INSERT INTO config (data, version) VALUES (?, 0)', JSON.stringify(document));
 }
 
-const catalogueOf = (
-  { sql }: TestDatabase,
+async function catalogueOf(
+  database: TestDatabase,
   read: typeof fromTable,
-  { presets = false }: { presets?: boolean } = {},
-): Catalogue => read({ connection: sql, schema: readSchema(sql), presets });
+  { presets = false, ...wishes }: { presets?: boolean; organization?: string } = {},
+): Promise<Catalogue> {
+  await policyPlaceOf(database);
+  const { connection } = database;
+  return read({ connection, schema: readSchema(connection), presets, ...wishes });
+}
 
 const leftOut = ({ leftOut: map }: Catalogue): Record<string, string> =>
   Object.fromEntries([...map].map(([id, { why }]) => [id, why]));
 
 describe.each(ERAS)('the catalogue of the model table of %s', (era) => {
-  test('has the rows without a base, and says what it leaves out', () => {
+  test('has the rows without a base, and says what it leaves out', async () => {
     const database = created({ era });
     for (const id of ['a', 'vendor/b:free', 'off', 'arena-model', 'arena-2', 'star*', 'new\nline']) {
       database.addModel({ id, active: id === 'off' ? 0 : 1 });
@@ -62,7 +67,7 @@ describe.each(ERAS)('the catalogue of the model table of %s', (era) => {
     // mAI writes its own models like this
     database.addModel({ id: 'openai/gpt-4o', base: 'openai/gpt-4o' });
     configure(database, { 'evaluation.arena.models': [{ id: 'arena-2', name: 'Arena' }] });
-    const found = catalogueOf(database, fromTable);
+    const found = await catalogueOf(database, fromTable);
     expect(found.models).toEqual(['a', 'openai/gpt-4o', 'vendor/b:free']);
     expect(leftOut(found)).toEqual({
       off: 'switched_off',
@@ -73,7 +78,7 @@ describe.each(ERAS)('the catalogue of the model table of %s', (era) => {
       preset: 'presets',
       'preset-off': 'presets',
     });
-    const withPresets = catalogueOf(database, fromTable, { presets: true });
+    const withPresets = await catalogueOf(database, fromTable, { presets: true });
     expect(withPresets.models).toEqual(['a', 'openai/gpt-4o', 'preset', 'vendor/b:free']);
     expect(leftOut(withPresets)).toMatchObject({ 'preset-off': 'switched_off' });
   });
@@ -98,10 +103,10 @@ describe.each(ERAS)('what a user owns, on %s,', (era) => {
     return database;
   }
 
-  test('is left out of the table, with its owner, and presets as well', () => {
+  test('is left out of the table, with its owner, and presets as well', async () => {
     const database = owned();
-    expect(catalogueOf(database, fromTable).models).toEqual(['of root']);
-    const { models, ...found } = catalogueOf(database, fromTable, { presets: true });
+    expect((await catalogueOf(database, fromTable)).models).toEqual(['of root']);
+    const { models, ...found } = await catalogueOf(database, fromTable, { presets: true });
     expect(models).toEqual(['of root', 'preset of root']);
     expect(leftOut({ models, ...found })).toEqual({
       'of ann': 'of_users',
@@ -116,14 +121,14 @@ describe.each(ERAS)('what a user owns, on %s,', (era) => {
     expect(found.leftOut.get('preset of unknown user')?.owner).toEqual({ user: { id: GONE, email: null } });
   });
 
-  test('is left out of the configuration, whose own models have no owner', () => {
+  test('is left out of the configuration, whose own models have no owner', async () => {
     const database = owned();
     configure(database, {
       'openai.api_base_urls': ['https://one.example/v1'],
       'openai.api_configs': { '0': { model_ids: ['of ann'] } },
       'ollama.enable': false,
     });
-    const { models, ...found } = catalogueOf(database, fromConfig, { presets: true });
+    const { models, ...found } = await catalogueOf(database, fromConfig, { presets: true });
     expect(models).toEqual(['of ann', 'preset of root']);
     expect([...found.leftOut].flatMap(([id, { owner }]) => (owner === undefined ? [] : [id])).toSorted()).toEqual([
       'preset all*',
@@ -132,7 +137,7 @@ describe.each(ERAS)('what a user owns, on %s,', (era) => {
     ]);
   });
 
-  test('is a private preset that another organization was granted, until it is named', () => {
+  test('is a private preset that another organization was granted, until it is named', async () => {
     const database = created({ era });
     database.addUser({ id: 'root', role: 'admin' });
     database.addModel({ id: 'a', owner: 'root' });
@@ -150,15 +155,14 @@ describe.each(ERAS)('what a user owns, on %s,', (era) => {
     for (const id of ['private', 'public', 'shared']) database.grant('globex', id);
     database.grant('globex', 'withdrawn', 0);
     database.grant('acme', 'shared');
-    const read = (wishes: { organization?: string }): Catalogue =>
-      fromTable({ connection: database.sql, schema: readSchema(database.sql), presets: true, ...wishes });
-    const found = read({ organization: 'acme' });
+    const read = (organization: string) => catalogueOf(database, fromTable, { presets: true, organization });
+    const found = await read('acme');
     expect(found.models).toEqual(['a', 'new', 'public', 'shared', 'withdrawn']);
     expect(leftOut(found)).toEqual({ private: 'of_organizations' });
     expect(found.leftOut.get('private')?.owner).toEqual({ organization: 'globex' });
-    expect(leftOut(read({ organization: 'globex' }))).toEqual({});
+    expect(leftOut(await read('globex'))).toEqual({});
     database.grant('acme', 'private');
-    expect(read({ organization: 'acme' }).models).toContain('private');
+    expect((await read('acme')).models).toContain('private');
   });
 
   test('is not switched on again, and not switched off', async () => {
@@ -177,7 +181,7 @@ describe.each(ERAS)('the catalogue of the configuration of %s', (era) => {
     'ollama.enable': false,
   };
 
-  test('has the ids of each connection, with its prefix', () => {
+  test('has the ids of each connection, with its prefix', async () => {
     const database = created({ era });
     configure(database, {
       ...OPENAI,
@@ -189,14 +193,14 @@ describe.each(ERAS)('the catalogue of the configuration of %s', (era) => {
         '7': { model_ids: ['of no connection'] },
       },
     });
-    const found = catalogueOf(database, fromConfig);
+    const found = await catalogueOf(database, fromConfig);
     expect(found.models).toEqual(['gpt-4o', 'o3', 'eu.gpt-4o', 'eu.vendor/x:free']);
     expect(found.gaps).toEqual([]);
     expect(leftOut(found)).toEqual({});
     expect([...found.beside]).toEqual(['arena-model']);
   });
 
-  test('says which connections do not list their models, and which model may be theirs', () => {
+  test('says which connections do not list their models, and which model may be theirs', async () => {
     const database = created({ era });
     configure(database, {
       ...OPENAI,
@@ -205,7 +209,7 @@ describe.each(ERAS)('the catalogue of the configuration of %s', (era) => {
       'ollama.enable': true,
       'ollama.base_urls': ['http://ollama:11434'],
     });
-    const { models, gaps } = catalogueOf(database, fromConfig);
+    const { models, gaps } = await catalogueOf(database, fromConfig);
     expect(models).toEqual(['listed']);
     expect(gaps.map(({ why }) => why)).toEqual([
       expect.stringContaining('OpenAI connection 1 ("https://one.example/v1")'),
@@ -217,7 +221,7 @@ describe.each(ERAS)('the catalogue of the configuration of %s', (era) => {
     expect(owners('gpt-4o')).toEqual([false, false]);
   });
 
-  test('leaves out what a row of the table switches off, and what OpenAI has that cannot chat', () => {
+  test('leaves out what a row of the table switches off, and what OpenAI has that cannot chat', async () => {
     const database = created({ era });
     database.addModel({ id: 'off', active: 0 });
     database.addModel({ id: 'llama3', active: 0 });
@@ -229,7 +233,7 @@ describe.each(ERAS)('the catalogue of the configuration of %s', (era) => {
       'ollama.api_configs': { '0': { model_ids: ['llama3:latest', 'mistral:7b'] } },
       'evaluation.arena.models': [{ id: 'duel', name: 'Duel' }],
     });
-    const found = catalogueOf(database, fromConfig);
+    const found = await catalogueOf(database, fromConfig);
     expect(found.models).toEqual(['gpt-4o', 'mistral:7b']);
     expect(leftOut(found)).toEqual({
       off: 'switched_off',
@@ -237,20 +241,20 @@ describe.each(ERAS)('the catalogue of the configuration of %s', (era) => {
       helper: 'presets',
       duel: 'arena',
     });
-    expect(catalogueOf(database, fromConfig, { presets: true }).models).toContain('helper');
+    expect((await catalogueOf(database, fromConfig, { presets: true })).models).toContain('helper');
   });
 
-  test('knows that connections of the environment and functions have models of their own', () => {
+  test('knows that connections of the environment and functions have models of their own', async () => {
     const database = created({ era });
     const active = (id: string, flag: number) =>
       database.run(
         `INSERT INTO function (id, user_id, name, type, content, meta, valves, is_active, is_global, created_at, updated_at)
-         VALUES (?, 'u', ?, 'pipe', '', '{}', '{}', ?, 0, 1, 1)`,
-        ...[id, id, flag],
+         VALUES (?, 'u', ?, 'pipe', '', '{}', '{}', ?, ?, 1, 1)`,
+        ...[id, id, flag, 0],
       );
     active('manifold', 1);
     active('asleep', 0);
-    const { models, gaps } = catalogueOf(database, fromConfig);
+    const { models, gaps } = await catalogueOf(database, fromConfig);
     expect(models).toEqual([]);
     expect(gaps.map(({ why }) => why)).toEqual([
       expect.stringContaining('connections of OpenAI are not in the file'),
@@ -266,11 +270,11 @@ describe.each(ERAS)('the catalogue of the configuration of %s', (era) => {
     ['a text', 'x'],
     ['a list', [1, { a: 1 }]],
     ['a number', 7],
-  ])('is empty and not broken where an administrator has stored %s', (_name, value) => {
+  ])('is empty and not broken where an administrator has stored %s', async (_name, value) => {
     const database = created({ era });
     const keys = ['openai.enable', 'openai.api_base_urls', 'openai.api_configs', 'ollama.base_urls'];
     configure(database, Object.fromEntries(keys.map((key) => [key, value])));
-    expect(catalogueOf(database, fromConfig).models).toEqual([]);
+    expect((await catalogueOf(database, fromConfig)).models).toEqual([]);
   });
 });
 
@@ -286,14 +290,14 @@ const requestFor = (more: Partial<SyncRequest> = {}): SyncRequest => ({
 });
 
 async function sync(database: TestDatabase, more: Partial<SyncRequest> = {}): Promise<SyncPlan['record']> {
-  const operation = operationOn(database.path);
+  const operation = await operationOf(database);
   const plan = await planSync(operation, requestFor(more));
   await applySync(operation, requestFor(more), plan);
   return plan.record;
 }
 
-const grantsOf = ({ sql }: Pick<TestDatabase, 'sql'>): Record<string, unknown>[] =>
-  sql.prepare<[], Record<string, unknown>>('SELECT * FROM organization_models ORDER BY model_id').all();
+const grantsOf = ({ connection }: Pick<TestDatabase, 'connection'>): Record<string, unknown>[] =>
+  connection.prepare<[], Record<string, unknown>>('SELECT * FROM organization_models ORDER BY model_id').all();
 const states = (database: TestDatabase) =>
   Object.fromEntries(
     grantsOf(database)
@@ -321,7 +325,7 @@ describe.each(KINDS)('a synchronization on %s', (kind) => {
     // as in Python, where the guide runs it
     sql.pragma('foreign_keys = off');
     sql.prepare(GUIDE_LINK_MODELS).run('acme', 'acme', 1, 1);
-    const expected = grantsOf({ sql });
+    const expected = grantsOf({ connection: sql });
     sql.close();
     await sync(database);
     const seconds = Math.floor(Date.now() / 1000);
@@ -393,7 +397,7 @@ describe('a synchronization', () => {
     expect((await sync(database, { remove: true })).switch_off).toEqual(['gone']);
     expect(states(database)).toEqual({ ...before, new: 1, gone: 0 });
     const other = "SELECT is_active FROM organization_models WHERE organization_id = 'globex'";
-    expect(database.sql.prepare(other).pluck().get()).toBe(1);
+    expect(database.rows(other)).toEqual([{ is_active: 1 }]);
   });
 
   test('--remove does not touch what a source that is not whole may have', async () => {
@@ -421,7 +425,7 @@ describe('a synchronization', () => {
     ['another process switches off', (database: TestDatabase) => database.withdraw('acme', 'gone')],
   ])('writes nothing but what was shown, where meanwhile %s', async (_name, change) => {
     const database = filled();
-    const operation = operationOn(database.path);
+    const operation = await operationOf(database);
     const request = requestFor({ remove: true });
     const shown = await planSync(operation, request);
     change(database);

@@ -3,6 +3,7 @@ import { type StoredBudget, budgetsAt } from '../../../src/policy/budget.ts';
 import { toOrganizationId } from '../../../src/policy/principal.ts';
 import type { TestDatabase } from '../../support/database/database.ts';
 import { createMaiTables } from '../../support/database/mai-tables.ts';
+import { onlyInFile } from '../../support/database/policy-place.ts';
 import { type OpenedStore, databaseOfTest, openStore } from '../../support/database/opened-store.ts';
 import { makeBudgetTable } from '../../support/database/usage.ts';
 
@@ -27,7 +28,7 @@ function addBudget({ run }: TestDatabase, fields: Readonly<Record<string, unknow
 const budgetsOf = (opened: OpenedStore) => opened.next().budgetsOf(ACME);
 
 async function readOnce(database: TestDatabase): Promise<readonly StoredBudget[]> {
-  using opened = await openStore(database.path);
+  using opened = await openStore(database);
   return await budgetsOf(opened);
 }
 
@@ -61,22 +62,27 @@ describe('a budget', () => {
 
   test.each([
     [{ time_zone: 'Mars/Olympus' }, { timeZone: undefined }],
-    [{ is_hard: 'perhaps' }, { isHard: true }],
-    [{ valid_from: 'then' }, { validFrom: -Infinity }],
-    [{ valid_to: '2026-12-31' }, { validTo: Infinity }],
-    [{ raised: 20, raised_until: 'then' }, { raise: { amount: 20, until: -Infinity } }],
     [{ raised: -20 }, { raise: { amount: 0 } }],
-    [{ soft_percent: 'most' }, { softPercent: undefined }],
+    ...onlyInFile<[fields: Readonly<Record<string, unknown>>, expected: object]>(
+      [{ is_hard: 'perhaps' }, { isHard: true }],
+      [{ valid_from: 'then' }, { validFrom: -Infinity }],
+      [{ valid_to: '2026-12-31' }, { validTo: Infinity }],
+      [{ raised: 20, raised_until: 'then' }, { raise: { amount: 20, until: -Infinity } }],
+      [{ soft_percent: 'most' }, { softPercent: undefined }],
+    ),
   ])('is no wider by what cannot be read: %j', async (fields, expected) => {
     expect(await readOnce(withBudgets(fields))).toMatchObject([{ amount: 50, ...expected }]);
   });
 
-  test.each([{ amount: -1 }, { amount: 'much' }, { amount: Infinity }, { scope: 'team' }, { scope: 'model:' }])(
-    'that cannot be read at all is none: %j',
-    async (fields) => {
-      expect(await readOnce(withBudgets(fields, { id: 'other', measure: 'tokens' }))).toMatchObject([{ id: 'other' }]);
-    },
-  );
+  test.each([
+    { amount: -1 },
+    ...onlyInFile({ amount: 'much' }),
+    { amount: Infinity },
+    { scope: 'team' },
+    { scope: 'model:' },
+  ])('that cannot be read at all is none: %j', async (fields) => {
+    expect(await readOnce(withBudgets(fields, { id: 'other', measure: 'tokens' }))).toMatchObject([{ id: 'other' }]);
+  });
 
   test('that is switched off, or of another organization, is none', async () => {
     const other = { id: 'o', organization_id: 'ACME' };
@@ -85,7 +91,7 @@ describe('a budget', () => {
 
   test('that was changed by hand counts as it is at the next call', async () => {
     const database = withBudgets({});
-    using opened = await openStore(database.path);
+    using opened = await openStore(database);
     const amounts = async () => (await budgetsOf(opened)).map(({ amount }) => amount);
     expect(await amounts()).toEqual([50]);
     database.run('UPDATE organization_budgets SET amount = 70');
@@ -98,7 +104,7 @@ describe('a budget', () => {
 
   test('is raised, and ends, without a change of the file', async () => {
     const database = withBudgets({ raised: 20, raised_until: 1_000, valid_to: 2_000 });
-    using opened = await openStore(database.path);
+    using opened = await openStore(database);
     const stored = await budgetsOf(opened);
     expect([999, 1_000, 2_000].map((at) => budgetsAt(stored, at).map(({ amount }) => amount))).toEqual([
       [70],
@@ -111,17 +117,21 @@ describe('a budget', () => {
 describe('a file without the table', () => {
   test('gets it with the start of the gate, and what is then written counts', async () => {
     const database = databaseOfTest();
-    using opened = await openStore(database.path);
+    using opened = await openStore(database);
     expect(await budgetsOf(opened)).toEqual([]);
     addBudget(database);
     expect(await budgetsOf(opened)).toHaveLength(1);
   });
 
   test.each([
-    ['without an id', 'organization_id, measure, amount, period', []],
-    ['with what it must have', 'id, organization_id, measure, amount, period', [{ scope: { kind: 'organization' } }]],
+    ['without an id', 'organization_id TEXT, measure TEXT, amount REAL, period TEXT', []],
+    [
+      'with what it must have',
+      'id TEXT, organization_id TEXT, measure TEXT, amount NUMERIC, period TEXT',
+      [{ amount: 5, scope: { kind: 'organization' } }],
+    ],
   ])('but one made by hand %s', async (_what, columns, expected) => {
-    const database = databaseOfTest();
+    const database = databaseOfTest({ organizationTables: 'none' });
     database.sql.exec(`CREATE TABLE organization_budgets (${columns})`);
     const values: Record<string, unknown> = {
       id: 'b',
@@ -130,7 +140,7 @@ describe('a file without the table', () => {
       amount: 5,
       period: 'day',
     };
-    const named = columns.split(', ').map((name) => values[name]);
+    const named = columns.split(', ').map((column) => values[column.split(' ')[0] ?? '']);
     database.run(`INSERT INTO organization_budgets VALUES (${named.map(() => '?').join(', ')})`, ...named);
     expect(await readOnce(database)).toMatchObject(expected);
   });
@@ -152,7 +162,7 @@ describe("mAI's monthly limit", () => {
     ]);
   });
 
-  test.each([null, -1, 'much'])('of %j is none', async (limit) => {
+  test.each([null, -1, ...onlyInFile('much')])('of %j is none', async (limit) => {
     expect(await readOnce(withMai(limit))).toEqual([]);
   });
 
@@ -179,7 +189,7 @@ describe("mAI's monthly limit", () => {
 describe('an organization is called', () => {
   const nameOf = async (database: TestDatabase) => {
     const options = { organization: { id: 'acme', name: 'Acme of the environment' } };
-    using opened = await openStore(database.path, options);
+    using opened = await openStore(database, options);
     const view = opened.next();
     return await Promise.all(['acme', 'globex'].map((id) => view.organizationName(toOrganizationId(id))));
   };

@@ -206,3 +206,12 @@ test('the organization is linked to tables that compute is_active', async () => 
   expect(database.sql.prepare('SELECT count(*) FROM organization_members').pluck().get()).toBe(2);
   expect(database.sql.prepare('SELECT model_id FROM organization_models').pluck().all()).toEqual(['linked']);
 });
+
+test('a row that names no organization is a decision all the same, and costs no request an attempt to write', async () => {
+  const database = withTables(tables('INTEGER'));
+  database.run("UPDATE organization_members SET organization_id = x'07' WHERE user_id = 'ada'");
+  using opened = await openStore(database.path, { organization: { id: 'acme', name: 'Acme' }, autoEnroll: true });
+  expect(await opened.reason('ada', 'on')).toBe('no_organization');
+  expect(opened.warnings.filter((warning) => warning.includes('enrolled'))).toEqual([]);
+  expect(database.sql.prepare('SELECT count(*) FROM organization_members').pluck().get()).toBe(2);
+});

@@ -1,37 +1,46 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { parseModelId } from '../../../src/policy/grant.ts';
 import { everyName, namesAt as namesOf, parametersOf } from '../../../src/references/saved-chat.ts';
-import { openForReading } from '../../../src/store/database.ts';
-import { readSchema } from '../../../src/store/schema.ts';
-import { type StoredReader, prepareStoredReferences } from '../../../src/store/stored-references.ts';
-import { type TestDatabase, ERAS, createDatabase } from '../../support/database/database.ts';
+import type { Store } from '../../../src/store/store.ts';
+import { type Era, type TestDatabase, ERAS } from '../../support/database/database.ts';
+import { databaseOfTest, openStore } from '../../support/database/opened-store.ts';
+import { onlyInFile, testOfFile } from '../../support/database/policy-place.ts';
 
-/** Asks the store of a fresh database once; names are sorted, so that their order says nothing. */
-function ask(
-  prepare: (database: TestDatabase) => void,
-  query: (stored: StoredReader) => readonly string[],
-  era: '0.6.18' | '0.12.4' = '0.12.4',
-): string[] {
-  using database = createDatabase({ era });
-  database.addUser({ id: 'ada' });
-  prepare(database);
-  const connection = openForReading(database.path, 100);
-  try {
-    return [...query(prepareStoredReferences(connection, readSchema(connection)))].sort();
-  } finally {
-    connection.close();
-  }
+type Stored = Store['stored'];
+
+type Prepare = (database: TestDatabase) => void;
+const opened = new WeakMap<Prepare, Promise<Stored>>();
+
+/** Asks the store of a database that is prepared so; names are sorted, so that their order says nothing. */
+async function ask(
+  prepare: Prepare,
+  query: (stored: Stored) => Promise<readonly string[]>,
+  era?: Era,
+): Promise<string[]> {
+  const stored = opened.get(prepare) ?? open(prepare, era);
+  opened.set(prepare, stored);
+  return (await query(await stored)).toSorted();
 }
 
-const everything = (stored: StoredReader, id: string) => {
-  const chat = stored.chat(id, undefined);
+async function open(prepare: Prepare, era: Era = '0.12.4'): Promise<Stored> {
+  const database = databaseOfTest({ era });
+  database.addUser({ id: 'ada' });
+  prepare(database);
+  const { store } = await openStore(database);
+  onTestFinished(() => store.close());
+  return store.stored;
+}
+
+const chatOf = (stored: Stored, places?: readonly string[]) => stored.chat('chat', places, 'ada');
+const everything = async (stored: Stored) => {
+  const chat = await chatOf(stored);
   return chat === undefined ? [] : [...everyName(chat.names)];
 };
-const namesAt = (stored: StoredReader, ...places: string[]) => {
-  const chat = stored.chat('chat', places);
+const namesAt = async (stored: Stored, ...places: string[]) => {
+  const chat = await chatOf(stored, places);
   return places.flatMap((place) => (chat === undefined ? [] : namesOf(chat.names, [place])));
 };
-const at = (stored: StoredReader, place: string) => namesAt(stored, place);
+const at = (stored: Stored, place: string) => namesAt(stored, place);
 
 const CHAT = {
   models: ['chosen', ''],
@@ -48,59 +57,59 @@ const CHAT = {
 };
 
 describe('a chat names', () => {
-  test.each(ERAS)('what its list, its messages and its parameters name (%s)', (era) => {
-    const named = ask(
+  test.each(ERAS)('what its list, its messages and its parameters name (%s)', async (era) => {
+    const named = await ask(
       (database) => database.addChat({ id: 'chat', user: 'ada', chat: CHAT }),
-      (stored) => everything(stored, 'chat'),
+      (stored) => everything(stored),
       era,
     );
     expect(named).toEqual(['answered', 'answered too', 'chosen', 'fallback', 'strange key']);
   });
 
-  test('what its rows name', () => {
-    const named = ask(
+  test('what its rows name', async () => {
+    const named = await ask(
       (database) => {
         database.addChat({ id: 'chat', user: 'ada', chat: {} });
         database.addChatMessage({ id: 'chat-a', chat: 'chat', user: 'ada', model: 'in a row' });
         database.addChatMessage({ id: 'chat-b', chat: 'chat', user: 'ada', role: 'user', model: null });
         database.addChatMessage({ id: 'other-a', chat: 'other', user: 'ada', model: 'elsewhere' });
       },
-      (stored) => everything(stored, 'chat'),
+      (stored) => everything(stored),
     );
     expect(named).toEqual(['in a row']);
   });
 
-  test('nothing where there is no such chat', () => {
+  test('nothing where there is no such chat', async () => {
     expect(
-      ask(
+      await ask(
         () => undefined,
-        (stored) => everything(stored, 'chat'),
+        (stored) => everything(stored),
       ),
     ).toEqual([]);
   });
 
-  test.each(['{"models": ["x"', 'no JSON', '{"history": {"messages": {"a": {"model": 1e999999, }}}}}'])(
+  test.each(onlyInFile('{"models": ["x"', 'no JSON', '{"history": {"messages": {"a": {"model": 1e999999, }}}}}'))(
     'something that no grant covers where its document cannot be read: %s',
-    (document) => {
-      const named = ask(
+    async (document) => {
+      const named = await ask(
         (database) => {
           database.addChat({ id: 'chat', user: 'ada', chat: {} });
           database.run('UPDATE chat SET chat = ?', document);
         },
-        (stored) => everything(stored, 'chat'),
+        (stored) => everything(stored),
       );
       expect(named).toHaveLength(1);
       expect(parseModelId(named[0])).toBeUndefined();
     },
   );
 
-  test("what Python's JSON holds and others do not read, is still found", () => {
-    const named = ask(
+  testOfFile("what Python's JSON holds and others do not read, is still found", async () => {
+    const named = await ask(
       (database) => {
         database.addChat({ id: 'chat', user: 'ada', chat: {} });
         database.run('UPDATE chat SET chat = ?', '{"score": NaN, "high": Infinity, "models": ["hidden"]}');
       },
-      (stored) => everything(stored, 'chat'),
+      (stored) => everything(stored),
     );
     expect(named).toEqual(['hidden']);
   });
@@ -109,25 +118,25 @@ describe('a chat names', () => {
 describe('messages of a chat name', () => {
   const oneChat = (database: TestDatabase) => void database.addChat({ id: 'chat', user: 'ada', chat: CHAT });
 
-  test('their own model and no other message’s', () => {
-    expect(ask(oneChat, (stored) => at(stored, 'b'))).toEqual(['answered', 'answered too']);
-    expect(ask(oneChat, (stored) => at(stored, 'c"; --'))).toEqual(['strange key']);
-    expect(ask(oneChat, (stored) => at(stored, 'a'))).toEqual([]);
-    expect(ask(oneChat, (stored) => at(stored, 'nobody'))).toEqual([]);
-    const placesOf = (stored: StoredReader) => [...stored.chat('chat', ['b'])!.names.places.values()].flat();
-    expect(new Set(ask(oneChat, placesOf))).toEqual(new Set(['b']));
+  test('their own model and no other message’s', async () => {
+    expect(await ask(oneChat, (stored) => at(stored, 'b'))).toEqual(['answered', 'answered too']);
+    expect(await ask(oneChat, (stored) => at(stored, 'c"; --'))).toEqual(['strange key']);
+    expect(await ask(oneChat, (stored) => at(stored, 'a'))).toEqual([]);
+    expect(await ask(oneChat, (stored) => at(stored, 'nobody'))).toEqual([]);
+    const placesOf = async (stored: Stored) => [...((await chatOf(stored, ['b']))?.names.places.values() ?? [])].flat();
+    expect(new Set(await ask(oneChat, placesOf))).toEqual(new Set(['b']));
   });
 
-  test('a model under either of its keys', () => {
+  test('a model under either of its keys', async () => {
     const messages = { a: { model: 'one', model_id: 'other' }, b: { model: '', model_id: 'late' } };
     const prepare = (database: TestDatabase) =>
       void database.addChat({ id: 'chat', user: 'ada', chat: { history: { messages } } });
-    expect(ask(prepare, (stored) => at(stored, 'a'))).toEqual(['one', 'other']);
-    expect(ask(prepare, (stored) => at(stored, 'b'))).toEqual(['late']);
+    expect(await ask(prepare, (stored) => at(stored, 'a'))).toEqual(['one', 'other']);
+    expect(await ask(prepare, (stored) => at(stored, 'b'))).toEqual(['late']);
   });
 
-  test('what the row says beside what the document says', () => {
-    const named = ask(
+  test('what the row says beside what the document says', async () => {
+    const named = await ask(
       (database) => {
         oneChat(database);
         database.addChatMessage({ id: 'chat-b', chat: 'chat', user: 'ada', model: 'in the row' });
@@ -140,10 +149,7 @@ describe('messages of a chat name', () => {
   const pending = (fields: object) => ({
     history: { messages: { p: { id: 'p', role: 'user', model: 'later', content: 'x', childrenIds: [], ...fields } } },
   });
-  const waiting = (stored: StoredReader) => {
-    const chat = stored.chat('chat', []);
-    return chat === undefined ? [] : chat.names.waiting;
-  };
+  const waiting = async (stored: Stored) => (await chatOf(stored, []))?.names.waiting ?? [];
 
   test.each([
     ['a sub-agent', { meta: { internal: true, type: 'subagent' } }],
@@ -151,22 +157,24 @@ describe('messages of a chat name', () => {
     ['a timer', { meta: { internal: true, type: 'timer' } }],
     ['no list of children, whatever says that it answers', { meta: { internal: true }, childrenIds: {} }],
     ['children that are not there', { meta: { internal: true, type: 'timer' }, childrenIds: ['q'] }],
-  ])('what the backend has left to run by itself: %s', (_name, fields) => {
+  ])('what the backend has left to run by itself: %s', async (_name, fields) => {
     const prepare = (database: TestDatabase) =>
       void database.addChat({ id: 'chat', user: 'ada', chat: pending(fields) });
-    expect(ask(prepare, waiting)).toEqual(['p']);
-    expect(ask(prepare, (stored) => at(stored, 'p'))).toEqual(['later']);
+    expect(await ask(prepare, waiting)).toEqual(['p']);
+    expect(await ask(prepare, (stored) => at(stored, 'p'))).toEqual(['later']);
   });
 
-  test('nothing left to run where another message answers, or where a person wrote', () => {
+  test('nothing left to run where another message answers, or where a person wrote', async () => {
     const answered = pending({ meta: { internal: true, type: 'timer' }, childrenIds: ['q'] });
     const chat = { history: { messages: { ...answered.history.messages, q: { id: 'q', parentId: 'p' } } } };
-    expect(ask((database) => void database.addChat({ id: 'chat', user: 'ada', chat }), waiting)).toEqual([]);
+    expect(await ask((database) => void database.addChat({ id: 'chat', user: 'ada', chat }), waiting)).toEqual([]);
     const written = pending({ meta: { internal: false } });
-    expect(ask((database) => void database.addChat({ id: 'chat', user: 'ada', chat: written }), waiting)).toEqual([]);
+    expect(await ask((database) => void database.addChat({ id: 'chat', user: 'ada', chat: written }), waiting)).toEqual(
+      [],
+    );
   });
 
-  test('what the run of a timer names, with its parameters', () => {
+  test('what the run of a timer names, with its parameters', async () => {
     const run = { model_id: 'by timer', chat_context: { params: { custom_params: { fallbacks: ['routed'] } } } };
     const prepare = (database: TestDatabase) => {
       database.addChat({ id: 'timer', user: 'eve', chat: {} });
@@ -174,17 +182,17 @@ describe('messages of a chat name', () => {
       const meta = { internal: true, type: 'timer', timer_id: 'timer' };
       database.addChat({ id: 'chat', user: 'ada', chat: pending({ meta, model: undefined }) });
     };
-    expect(ask(prepare, (stored) => stored.chat('chat', undefined)?.names.timers ?? [])).toEqual(['timer']);
-    expect(ask(prepare, (stored) => stored.ofTimers(['timer']))).toEqual(['by timer', 'routed', 'spare']);
-    expect(ask(prepare, (stored) => stored.ofTimers(['nobody']))).toEqual([]);
+    expect(await ask(prepare, async (stored) => (await chatOf(stored))?.names.timers ?? [])).toEqual(['timer']);
+    expect(await ask(prepare, (stored) => stored.ofTimers(['timer']))).toEqual(['by timer', 'routed', 'spare']);
+    expect(await ask(prepare, (stored) => stored.ofTimers(['nobody']))).toEqual([]);
   });
 
-  test('what their parameters and a stored call of an automation tool name', () => {
+  test('what their parameters and a stored call of an automation tool name', async () => {
     const output = [
       { type: 'function_call', name: 'update_automation', arguments: '{"model_id": "smuggled"}', status: 'pending' },
       { type: 'function_call', name: 'search', arguments: '{"model_id": "harmless"}' },
     ];
-    const named = ask(
+    const named = await ask(
       (database) => {
         database.addChat({ id: 'chat', user: 'ada', chat: {} });
         database.addChatMessage({ id: 'chat-b', chat: 'chat', user: 'ada', model: 'answered' });
@@ -197,32 +205,34 @@ describe('messages of a chat name', () => {
   });
 });
 
-test('a chat says whose it is, and whether the backend checks that', () => {
+test.each([
+  ['0.6.18', 'false'],
+  ['0.12.4', 'true'],
+] as const)('a chat says whose it is, and whether the backend checks that (%s)', async (era, isChecked) => {
   const prepare = (database: TestDatabase) => void database.addChat({ id: 'chat', user: 'ada', chat: CHAT });
-  const owner = ({ chat }: StoredReader) => [
-    String(chat('chat', undefined)?.owner),
-    String(chat('chat', undefined)?.checkedByBackend),
-  ];
-  expect(ask(prepare, owner)).toEqual(['ada', 'true']);
-  expect(ask(prepare, owner, '0.6.18')).toEqual(['ada', 'false']);
+  const owner = async (stored: Stored) => {
+    const chat = await chatOf(stored);
+    return [String(chat?.owner), String(chat?.checkedByBackend)];
+  };
+  expect(await ask(prepare, owner, era)).toEqual(['ada', isChecked]);
 });
 
 describe('other stored objects name', () => {
-  test('the model that answered in a channel', () => {
+  test('the model that answered in a channel', async () => {
     const prepare = (database: TestDatabase) => {
       database.addChannelMessage({ id: 'm', user: 'ada', meta: { model_id: 'answered' } });
       database.addChannelMessage({ id: 'person', user: 'ada', meta: null });
     };
-    expect(ask(prepare, (stored) => stored.ofChannelMessage('m'))).toEqual(['answered']);
-    expect(ask(prepare, (stored) => stored.ofChannelMessage('person'))).toEqual([]);
+    expect(await ask(prepare, (stored) => stored.ofChannelMessage('m'))).toEqual(['answered']);
+    expect(await ask(prepare, (stored) => stored.ofChannelMessage('person'))).toEqual([]);
   });
 
-  test('the model of an automation', () => {
+  test('the model of an automation', async () => {
     const prepare = (database: TestDatabase) =>
       void database.addAutomation({ id: 'auto', user: 'ada', data: { model_id: 'scheduled', prompt: 'x' } });
-    expect(ask(prepare, (stored) => stored.ofAutomation('auto'))).toEqual(['scheduled']);
+    expect(await ask(prepare, (stored) => stored.ofAutomation('auto'))).toEqual(['scheduled']);
     expect(
-      ask(
+      await ask(
         () => undefined,
         (stored) => stored.ofAutomation('auto'),
         '0.6.18',
@@ -230,14 +240,14 @@ describe('other stored objects name', () => {
     ).toEqual([]);
   });
 
-  test('what an earlier version of a preset names', () => {
+  test('what an earlier version of a preset names', async () => {
     const snapshot = { base_model_id: 'old base', params: { model: 'old parameter' }, meta: {} };
     const prepare = (database: TestDatabase) =>
       database.run(
         "INSERT INTO model_history (id, model_id, snapshot, user_id, created_at) VALUES ('v', 'preset', ?, 'ada', 1)",
         JSON.stringify(snapshot),
       );
-    expect(ask(prepare, (stored) => stored.ofPresetVersion('v'))).toEqual(['old base', 'old parameter']);
-    expect(ask(prepare, (stored) => stored.ofPresetVersion('w'))).toEqual([]);
+    expect(await ask(prepare, (stored) => stored.ofPresetVersion('v'))).toEqual(['old base', 'old parameter']);
+    expect(await ask(prepare, (stored) => stored.ofPresetVersion('w'))).toEqual([]);
   });
 });

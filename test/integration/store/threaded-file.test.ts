@@ -3,6 +3,7 @@ import { expect, test, vi } from 'vitest';
 import { toUserId } from '../../../src/policy/principal.ts';
 import { ThreadedFile } from '../../../src/store/threaded-file.ts';
 import { createDatabase } from '../../support/database/database.ts';
+import { openStore } from '../../support/database/opened-store.ts';
 import { manualClock } from '../../support/process/clock.ts';
 
 test('a request that meets the failed read of another one learns that it can wait', async () => {
@@ -31,4 +32,17 @@ test('a request that meets the failed read of another one learns that it can wai
   expect(loaded.mock.calls).toEqual([[{ name: 'accountOf', key: ada }, { role: 'user' }]]);
   await file.close();
   database.close();
+});
+
+test('a question is answered without a promise where nothing must be read', async () => {
+  using database = createDatabase();
+  database.addUser({ id: 'ada' });
+  using opened = await openStore(database.path);
+  const roleOfAda = () => opened.store.current().user(toUserId('ada'))?.role;
+  opened.clock.advance(1);
+  const asked = opened.store.ask(roleOfAda);
+  expect(asked).toBeInstanceOf(Promise);
+  expect(await asked).toBe('user');
+  expect(opened.store.ask(roleOfAda)).toBe('user');
+  expect(opened.store.load()).toBeUndefined();
 });

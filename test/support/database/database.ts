@@ -6,6 +6,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
+import type { Connection } from '../../../src/store/connection.ts';
 import { ORGANIZATION_MEMBERS, ORGANIZATION_MODELS, SCHEMA_OBJECTS } from '../../../src/store/schema.ts';
 
 /** The releases whose schema was dumped, unchanged, from a database that the release itself had made. */
@@ -43,6 +44,8 @@ export interface TestDatabase extends Disposable {
   readonly path: string;
   readonly directory: string;
   readonly era: Era;
+  readonly organizationTables: 'guide' | 'none';
+  /** The file itself, whichever engine the gate reads. */
   readonly sql: Database.Database;
   /** @returns the id, so that a test can name it in one line */
   addUser(fields: UserFields): string;
@@ -64,8 +67,11 @@ export interface TestDatabase extends Disposable {
   /** 0.6.18 has no such table. */
   addAutomation(fields: { id: string; user: string; data: unknown }): string;
   run: Run;
-  /** What `run` writes from now on is written there too. */
-  follow(write: Run): void;
+  /** To what the gate reads and writes: the file, or what follows it. */
+  readonly connection: Connection;
+  rows<Row = Record<string, unknown>>(statement: string, ...values: unknown[]): Row[];
+  /** What `run` writes from now on is written there too, and `rows` are read there. */
+  follow(connection: Connection, write: Run): void;
   close(): void;
 }
 
@@ -91,20 +97,27 @@ export function createDatabase(options: DatabaseOptions = {}): TestDatabase {
     if (options.directory === undefined) rmSync(directory, { recursive: true, force: true });
   };
   const prepared = new Map<string, Database.Statement>();
-  let followed: Run | undefined;
+  let followed: { readonly connection: Connection; readonly write: Run } | undefined;
   const run = (statement: string, ...values: unknown[]) => {
     const known = prepared.get(statement) ?? sql.prepare(statement);
     prepared.set(statement, known);
     known.run(...values);
-    followed?.(statement, ...values);
+    followed?.write(statement, ...values);
   };
   return {
     path,
     directory,
     era,
+    organizationTables,
     sql,
     run,
-    follow: (write) => void (followed = write),
+    get connection() {
+      return followed?.connection ?? sql;
+    },
+    rows<Row>(statement: string, ...values: unknown[]) {
+      return this.connection.prepare<unknown[], Row>(statement).all(...values);
+    },
+    follow: (connection, write) => void (followed = { connection, write }),
     close,
     [Symbol.dispose]: close,
     ...rowsThrough(era, run),

@@ -1,14 +1,17 @@
 /** A file with everything as it should be, to put one fault into, and what `doctor` finds in it. */
 import { chmodSync, existsSync, readFileSync, readdirSync } from 'node:fs';
 import Database from 'better-sqlite3';
-import { expect } from 'vitest';
+import { expect, inject } from 'vitest';
+import { changing } from '../../../src/backend-file/transaction.ts';
 import { diagnose } from '../../../src/diagnosis/diagnosis.ts';
 import type { Finding } from '../../../src/diagnosis/finding.ts';
 import { readBackendRelease } from '../../../src/store/backend-releases.ts';
 import { initialize } from '../../../src/store/initialize.ts';
+import { initializeIn } from '../../../src/store/postgres/initialize.ts';
 import { type DatabaseOptions, type TestDatabase, createDatabase } from './database.ts';
 import { createMaiTables } from './mai-tables.ts';
-import { operationOn } from './operation.ts';
+import { makeBudgetTable } from './usage.ts';
+import { operationOf, operationOn } from './operation.ts';
 
 type Diagnosis = Parameters<typeof diagnose>[0];
 
@@ -36,15 +39,23 @@ export function createHealthyDatabase({ mai = false, members = 0, ...options }: 
       database.addMember(`org-${index}`, database.addUser({ id: `user-${index}` }));
     }
   })();
-  initialize(database.sql);
+  if (inject('policyServer') === undefined) initialize(database.sql);
+  // everything else is made where it is looked for
+  else makeBudgetTable(database);
   return database;
 }
 
-/** Nothing set but what is asked for; the file is closed first, as no test may share its locks with `doctor`. */
+/** Nothing set but what is asked for; a file is closed first, as no test may share its locks with `doctor`. */
 export async function findingsOf(
-  { path, sql }: Pick<TestDatabase, 'path' | 'sql'>,
+  database: Pick<TestDatabase, 'path' | 'sql'> | TestDatabase,
   options: Partial<Diagnosis> = {},
 ): Promise<readonly Finding[]> {
+  const { path, sql } = database;
+  if (inject('policyServer') !== undefined && 'connection' in database) {
+    const operation = await operationOf(database);
+    await changing(operation, 'backend', (connection) => initializeIn(connection));
+    return diagnose({ ...NOTHING_SET, operation, ...options });
+  }
   sql.close();
   for (const suffix of ['', '-wal', '-shm', '-journal']) {
     if (existsSync(`${path}${suffix}`)) chmodSync(`${path}${suffix}`, 0o600);

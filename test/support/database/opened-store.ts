@@ -1,4 +1,5 @@
 import { onTestFinished } from 'vitest';
+import type { DatabaseConfig } from '../../../src/config/database.ts';
 import type { PostgresAddress } from '../../../src/config/postgres-url.ts';
 import { toUserId } from '../../../src/policy/principal.ts';
 import { decide } from '../../../src/policy/decide.ts';
@@ -8,6 +9,8 @@ import type { Need } from '../../../src/store/foresight.ts';
 import type { StoreView } from '../../../src/store/store-view.ts';
 import { type Store, createStore } from '../../../src/store/store.ts';
 import { type ManualClock, manualClock } from '../process/clock.ts';
+import { policyPlaceOf } from './policy-place.ts';
+import { addressOf } from './postgres-policy.ts';
 import { type DatabaseOptions, type TestDatabase, createDatabase, sqlite } from './database.ts';
 
 /** The view of one request, which waits for what it asks. */
@@ -30,15 +33,15 @@ export interface OpenedStore extends Disposable {
   grants(user: string): Promise<string[]>;
 }
 
-/** A store on a file, or on PostgreSQL, with a clock of its own. */
+/** A store on a test's database, on whichever engine it is, on a file, or on PostgreSQL, with a clock of its own. */
 export async function openStore(
-  place: string | PostgresAddress,
+  place: TestDatabase | string | PostgresAddress,
   options: Partial<Parameters<typeof createStore>[0]> = {},
 ): Promise<OpenedStore> {
   const clock = manualClock();
   const warnings: string[] = [];
   const store = await createStore({
-    database: typeof place === 'string' ? sqlite(place) : { engine: 'postgresql', address: place },
+    database: await configOf(place),
     // on a busy machine another thread may take its time
     deadlineMs: 10_000,
     autoEnroll: false,
@@ -46,6 +49,8 @@ export async function openStore(
     now: clock.now,
     ...options,
   });
+  // before its place is taken away
+  if (typeof place === 'object' && 'sql' in place) onTestFinished(() => store.close());
   const ask = async <T>(question: (view: StoreView) => T, need?: Need): Promise<T> =>
     store.ask(() => question(store.current()), need);
   const next = (): AskedView => {
@@ -93,6 +98,13 @@ export async function openStore(
     },
     [Symbol.dispose]: () => void store.close(),
   };
+}
+
+async function configOf(place: TestDatabase | string | PostgresAddress): Promise<DatabaseConfig> {
+  if (typeof place === 'string') return sqlite(place);
+  if (!('sql' in place)) return { engine: 'postgresql', address: place };
+  const { url } = await policyPlaceOf(place);
+  return url.startsWith('sqlite:') ? sqlite(place.path) : { engine: 'postgresql', address: addressOf(url) };
 }
 
 /** `organization/pattern` of each grant, sorted. */

@@ -2,6 +2,8 @@
 import { expect } from 'vitest';
 import { OperationFailure } from '../../../src/backend-file/failure.ts';
 import type { Operation } from '../../../src/backend-file/transaction.ts';
+import type { TestDatabase } from './database.ts';
+import { policyPlaceOf } from './policy-place.ts';
 import { addressOf } from './postgres-policy.ts';
 
 export interface TestOperation extends Operation {
@@ -22,6 +24,12 @@ export function operationOn(path: string, longestMs = 5_000): TestOperation {
     said,
     stop: () => stopping.abort(),
   };
+}
+
+/** An operation on a test's database, on whichever engine it is. */
+export async function operationOf(database: TestDatabase): Promise<TestOperation> {
+  const { url } = await policyPlaceOf(database);
+  return operationOn(url.startsWith('sqlite:') ? database.path : url);
 }
 
 /** The sentence of an `OperationFailure`; fails where there is none, or another error. */

@@ -4,13 +4,13 @@
  * that is written later, stands in a database of PostgreSQL too.
  */
 import Database from 'better-sqlite3';
-import { inject } from 'vitest';
+import { inject, onTestFinished, test } from 'vitest';
 import type { Connection } from '../../../src/store/connection.ts';
 import { SCHEMA_OBJECTS } from '../../../src/store/schema.ts';
 import { openBlocking } from '../../../src/store/postgres/blocking.ts';
 import { execute } from '../postgres.ts';
-import type { Era, Run, TestDatabase } from './database.ts';
-import { addressOf } from './postgres-policy.ts';
+import type { Run, TestDatabase } from './database.ts';
+import { WITHOUT_FOREIGN_KEYS, addressOf } from './postgres-policy.ts';
 
 interface PolicyServer {
   /** What makes databases. */
@@ -19,8 +19,8 @@ interface PolicyServer {
   readonly direct: string;
   readonly pooled: string;
   readonly owner: string;
-  /** With the tables of the release, and those of modelgate. */
-  readonly templates: Readonly<Record<Era, string>>;
+  /** By the release and its `organizationTables`; with those of the guide is everything else of modelgate. */
+  readonly templates: Readonly<Record<string, string>>;
 }
 
 declare module 'vitest' {
@@ -49,41 +49,96 @@ export async function placePolicy(database: TestDatabase): Promise<PolicyPlace> 
   };
 }
 
+const places = new WeakMap<TestDatabase, Promise<PolicyPlace>>();
+
+/** The one place of a database, until the running test ends. */
+export function policyPlaceOf(database: TestDatabase): Promise<PolicyPlace> {
+  const known = places.get(database);
+  if (known !== undefined) return known;
+  const place = placePolicy(database);
+  places.set(database, place);
+  onTestFinished(async () => (await place)[Symbol.asyncDispose]());
+  return place;
+}
+
+/** Cases for a column that takes a value of every type, as those of SQLite do: there are none of them on PostgreSQL. */
+export const onlyInFile = <Case>(...cases: Case[]): Case[] => (inject('policyServer') === undefined ? cases : []);
+
+/** A test of what only a file does, or holds. On PostgreSQL there is no such test: neither one that passes, nor one that is skipped. */
+export function testOfFile(name: string, run: () => unknown): void {
+  if (inject('policyServer') === undefined) test(name, async () => void (await run()));
+}
+
+interface Emptied {
+  readonly url: string;
+  readonly connection: Connection;
+}
+
 let made = 0;
+/** By template: those that a test has left with the tables that they had. Two stay, so that both ways are used in turn. */
+const emptied = new Map<string, Emptied[]>();
 
 async function inPostgres(database: TestDatabase, server: PolicyServer): Promise<PolicyPlace> {
-  const name = `policy_${process.pid}_${++made}`;
-  const template = server.templates[database.era];
-  await execute(server.superuser, `CREATE DATABASE ${name} TEMPLATE ${template} OWNER ${server.owner}`);
-  const connection = await openBlocking(addressOf(`${server.direct}${name}`));
-  // every other gate is behind PgBouncer
-  const url = `${made % 2 === 0 ? server.pooled : server.direct}${name}`;
-  const write: Run = (statement, ...values) => void connection.prepare(statement).run(...values);
-  copy(database.path, connection);
+  const kind = `${database.era} ${database.organizationTables}`;
+  const free = emptied.get(kind) ?? [];
+  emptied.set(kind, free);
+  const place = (free.length > 1 ? free.shift() : undefined) ?? (await make(server, server.templates[kind] ?? ''));
+  const { url, connection } = place;
+  let isReusable = database.organizationTables === 'guide';
+  const write: Run = (statement, ...values) => {
+    if (/^\s*(?:CREATE|ALTER|DROP)\b/i.test(statement)) isReusable = false;
+    connection.prepare(statement).run(...values);
+  };
+  if (copy(database.path, connection) === 'other tables') isReusable = false;
   // no gate makes them in the file
-  for (const { kind, sql } of SCHEMA_OBJECTS) if (kind === 'table') database.sql.exec(sql);
-  database.follow(write);
+  for (const { kind: what, sql } of SCHEMA_OBJECTS) if (what === 'table') database.sql.exec(sql);
+  database.follow(connection, write);
   return {
     ...{ url, write, patience: { deadlineMs: 10_000 } },
     async [Symbol.asyncDispose]() {
+      if (isReusable) {
+        connection.exec(EMPTY);
+        free.push(place);
+        return;
+      }
       connection.close();
-      await execute(server.superuser, `DROP DATABASE ${name} WITH (FORCE)`);
+      await execute(server.superuser, `DROP DATABASE ${new URL(url).pathname.slice(1)} WITH (FORCE)`);
     },
   };
 }
 
-/** Of the backend's release alone. */
-const NOT_COPIED = new Set(['alembic_version']);
+async function make({ superuser, owner, direct, pooled }: PolicyServer, template: string): Promise<Emptied> {
+  const name = `policy_${process.pid}_${++made}`;
+  await execute(superuser, `CREATE DATABASE ${name} TEMPLATE ${template} OWNER ${owner}`);
+  // every other one is behind PgBouncer
+  return {
+    url: `${made % 2 === 0 ? pooled : direct}${name}`,
+    connection: await openBlocking(addressOf(`${direct}${name}`)),
+  };
+}
 
-function copy(path: string, to: Connection): void {
+/** The versions last: what is deleted is counted. */
+const EMPTY = `DO $$ DECLARE one record; BEGIN
+  FOR one IN SELECT tablename AS name FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename = 'modelgate_organization_version'
+  LOOP EXECUTE format('DELETE FROM public.%I', one.name); END LOOP;
+END $$`;
+
+/** What SQLite makes of `INTEGER PRIMARY KEY`. */
+const NUMBERED = 'integer PRIMARY KEY GENERATED BY DEFAULT AS IDENTITY (START WITH 1000)';
+
+/** @returns whether a table was made for it */
+function copy(path: string, to: Connection): 'other tables' | 'the same' {
   const file = new Database(path, { readonly: true });
   const tables = file.prepare<[], { name: string; sql: string }>(
     "SELECT name, sql FROM sqlite_schema WHERE type = 'table'",
   );
+  const made = to.postgres?.ask("SELECT tablename FROM pg_tables WHERE schemaname = 'public'") ?? [];
+  let isOther = false;
+  const present = new Set(made.map(({ tablename }) => tablename));
   for (const { name, sql } of tables.all()) {
-    if (NOT_COPIED.has(name)) continue;
+    if (!present.has(name)) isOther = true;
+    if (!present.has(name)) to.exec(`${sql.replace('INTEGER PRIMARY KEY', NUMBERED)}; ${WITHOUT_FOREIGN_KEYS}`);
     for (const row of file.prepare<[], Record<string, unknown>>(`SELECT * FROM "${name}"`).all()) {
-      if (name === 'client_organizations') to.exec(sql.replace('CREATE TABLE', 'CREATE TABLE IF NOT EXISTS'));
       const columns = Object.keys(row).map((column) => `"${column}"`);
       const places = columns.map(() => '?');
       to.prepare(`INSERT INTO "${name}" (${columns.join(', ')}) VALUES (${places.join(', ')})`).run(
@@ -92,4 +147,5 @@ function copy(path: string, to: Connection): void {
     }
   }
   file.close();
+  return isOther ? 'other tables' : 'the same';
 }

@@ -6,6 +6,12 @@ import type { PostgresDatabase } from '../postgres.ts';
 
 const SECONDS = 1_700_000_000;
 
+/** SQLite does not enforce them: tests store what belongs to no one. */
+export const WITHOUT_FOREIGN_KEYS = `DO $$ DECLARE one record; BEGIN
+  FOR one IN SELECT conrelid::regclass AS owner, conname FROM pg_constraint WHERE contype = 'f' AND connamespace = 'public'::regnamespace
+  LOOP EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', one.owner, one.conname); END LOOP;
+END $$`;
+
 export function addressOf(url: string, schema?: string): PostgresAddress {
   const address = parsePostgresUrl(url);
   if (typeof address === 'string') throw new Error(address);
