@@ -1,5 +1,6 @@
 /** Who shares a check: all that come while one is under way share the next one. To join one that has begun would be stale. */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { keyOf } from '../foresight.ts';
 import type { PointCall, PointRead } from '../queries.ts';
 import { PostgresFailure } from './failure.ts';
 
@@ -36,18 +37,42 @@ const RETRY_MS = 20;
 /** A server that goes or comes, a connection that is cut, or tables that have changed. */
 const PASSING = /^(?:E[A-Z]+|57P0[123]|08\w{3}|STANDBY|25006|42P01|42703|42883|42804)$/;
 const CHANGED = /^42/;
+/** Keys that one question brings into one check, some 20 ms: what the others ask is answered with it. */
+const MOST_AT_ONCE = 1_000;
 
 export class SharedCheck {
   readonly #options: SharedCheckOptions;
   #next: Batch | undefined;
   #isRunning = false;
+  #turn: Promise<unknown> = Promise.resolve();
 
   constructor(options: SharedCheckOptions) {
     this.#options = options;
   }
 
-  /** @returns the number of a check that begins from now on and reads all of this; nothing where it was not answered in time */
+  /**
+   * @returns the number of a check that begins from now on, which reads all of this, or the first part of it, as those that follow
+   *   read the others; nothing where one was not answered in time
+   */
   join(calls: readonly PointCall[]): Promise<number | undefined> {
+    return calls.length <= MOST_AT_ONCE ? this.#joinNext(calls) : this.#inParts(calls);
+  }
+
+  /** By turns, a part of one question in a check: who names thousands of models waits for it alone. */
+  async #inParts(calls: readonly PointCall[]): Promise<number | undefined> {
+    const distinct = [...new Map(calls.map((call) => [keyOf(call), call])).values()];
+    let first: number | undefined;
+    for (let from = 0; from < distinct.length; from += MOST_AT_ONCE) {
+      const turn = this.#turn.then(() => this.#joinNext(distinct.slice(from, from + MOST_AT_ONCE)));
+      this.#turn = turn;
+      const number = await turn;
+      if (number === undefined) return undefined;
+      first ??= number;
+    }
+    return first;
+  }
+
+  #joinNext(calls: readonly PointCall[]): Promise<number | undefined> {
     const batch = (this.#next ??= this.#begin());
     addTo(batch.asked, calls);
     return batch.done;
