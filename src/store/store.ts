@@ -10,7 +10,8 @@ import type { Warn } from './file-thread.ts';
 import type { Organization } from './initialize.ts';
 import { CheckedQuestions } from './postgres/questions.ts';
 import { CHECK_DEADLINE_MS, PostgresSource } from './postgres/source.ts';
-import { type SharedSaves, createPostgresStoredReading, createSharedSaves } from './postgres/stored-reading.ts';
+import { type SharedSaves, createSharedSaves } from './postgres/chat-saves.ts';
+import { createPostgresStoredReading } from './postgres/stored-reading.ts';
 import { type Attempt, type Questions, FileQuestions, begin } from './questions.ts';
 import { type StoreView, CachedView } from './store-view.ts';
 import { type StoredReading, createStoredReading } from './stored-reading.ts';
@@ -182,7 +183,7 @@ async function onPostgres(address: PostgresAddress, options: Options): Promise<S
   const view: CachedView = new CachedView(source, { maxStaleMs, now, organization: options.organization });
   await source.start();
   const parts = { source, view, questions: new CheckedQuestions(source, view) };
-  const [stored, saves] = [createPostgresStoredReading(source.slow), createSharedSaves(source.slow)];
+  const [stored, saves] = [createPostgresStoredReading(source.slow, address), createSharedSaves(source.slow)];
   return new PolicyStore({
     ...parts,
     stored,

@@ -1,6 +1,7 @@
 /** A connection that is made anew when it has ended, and what was learnt through it. */
 import type { PostgresAddress } from '../../config/postgres-url.ts';
 import { type PostgresConnection, connectPostgres } from './connect.ts';
+import { PostgresFailure } from './failure.ts';
 
 interface LaneOptions<T> {
   readonly address: PostgresAddress;
@@ -27,9 +28,17 @@ export class RenewedLane<T> {
     return this.#current;
   }
 
-  /** Runs `work` when all that was begun before has ended. @throws what it throws @throws PostgresFailure */
+  /**
+   * Runs `work` when all that was begun before has ended. @throws what it throws
+   * @throws PostgresFailure also where that took longer than a statement may: otherwise each would wait for all before it
+   */
   alone<R>(work: (connection: PostgresConnection, prepared: T) => Promise<R>): Promise<R> {
+    const { address, queryTimeoutMs } = this.#options;
+    const until = performance.now() + queryTimeoutMs;
     const turn = this.#last.then(async () => {
+      if (performance.now() > until) {
+        throw new PostgresFailure(`${address.shown} has been busy for more than ${queryTimeoutMs} ms.`, 'ETIMEDOUT');
+      }
       const { connection, prepared } = await this.connected();
       return work(connection, prepared);
     });

@@ -2,8 +2,8 @@
  * Reads what stored objects name: PostgreSQL sends the documents, and threads that run this very module read them, as with a file.
  * A `json` of PostgreSQL may hold what its own functions cannot take apart (`\u0000`).
  */
-import { randomUUID } from 'node:crypto';
 import { parentPort, workerData } from 'node:worker_threads';
+import type { PostgresAddress } from '../../config/postgres-url.ts';
 import { GatewayError } from '../../errors.ts';
 import { answerAs } from '../../reading/lane.ts';
 import { isObject, tryParseJson } from '../../references/json.ts';
@@ -13,10 +13,9 @@ import { createStoredLanes, isLongChat, readBounded } from '../stored-lanes.ts';
 import { type StoredChat, modelsOfSnapshot, readJson, readable } from '../stored-references.ts';
 import { PostgresFailure } from './failure.ts';
 import type { PostgresConnection } from './connect.ts';
-import type { RenewedLane } from './renewed-lane.ts';
-import type { Layout } from './layout.ts';
+import { RenewedLane } from './renewed-lane.ts';
+import { type Layout, readLayout } from './layout.ts';
 import { isUnaskable } from './parts.ts';
-import { SAVES } from './tables.ts';
 
 interface ChatDocument {
   readonly id: string;
@@ -36,8 +35,10 @@ type Documents =
 
 type Query = PostgresConnection['query'];
 
+const LONG_DEADLINE_MS = 10_000;
+
 /** @returns what runs a question when all before it have ended; it rejects with GatewayError `policy_unavailable` */
-const askingOn =
+export const askingOn =
   (slow: RenewedLane<Layout>) =>
   async <T>(ask: (query: Query, layout: Layout) => Promise<T>): Promise<T> => {
     try {
@@ -48,9 +49,16 @@ const askingOn =
     }
   };
 
-export function createPostgresStoredReading(slow: RenewedLane<Layout>): StoredReading {
+/** @param address for a connection of their own to read long chats by, closed where none is read */
+export function createPostgresStoredReading(slow: RenewedLane<Layout>, address: PostgresAddress): StoredReading {
+  const long = new RenewedLane({
+    ...{ address, queryTimeoutMs: LONG_DEADLINE_MS, applicationName: 'modelgate, long chats' },
+    prepare: (connection) => readLayout(connection, address.schema ?? 'public'),
+  });
   const lanes = createStoredLanes({ script: new URL(import.meta.url), workerData: { documents: true } }, 768);
   const asked = askingOn(slow);
+  const askedLong = askingOn(long);
+  const inTurn = createTurns();
 
   /** @returns models that one column of the rows with these ids names */
   async function named(
@@ -70,7 +78,10 @@ export function createPostgresStoredReading(slow: RenewedLane<Layout>): StoredRe
 
   return {
     async chat(id, places, payer) {
-      const found = await asked((query, layout) => readChat(query, layout, id, places));
+      const mayBeLong = await asked((query, layout) => isStoredLong(query, layout, id));
+      const read = (query: Query, layout: Layout) => readChat(query, layout, id, places);
+      const readLong = () => askedLong(read).finally(() => long.renew());
+      const found = await (mayBeLong ? inTurn(payer, readLong) : asked(read));
       if (found === undefined) return undefined;
       const { document, isLong } = found;
       return (await lanes.read({ kind: 'chat', document } satisfies Documents, { isLong, payer })) as StoredChat;
@@ -83,45 +94,36 @@ export function createPostgresStoredReading(slow: RenewedLane<Layout>): StoredRe
   };
 }
 
-/** Of a gate that is killed: how long runs of the chat take its save for one that goes on. */
-const LONGEST = "interval '10 minutes'";
-
-/** Saves of chats that are under way at any gate, so that a run at another one waits. Times are the database's. Rejects with GatewayError `policy_unavailable` where it does not answer. */
-export interface SharedSaves {
-  /** Notes a save. @returns what ends it, after so many milliseconds; does not wait */
-  begin(chat: string): Promise<(lingerMs: number) => void>;
-  /** @param since a moment of before @returns this moment, and whether a save is under way, or was since then */
-  look(chat: string, since?: string): Promise<{ readonly moment: string; readonly isBusy: boolean }>;
-}
-
-/** Without its table, which a role may lack the right to make, each gate knows its own saves alone. */
-export function createSharedSaves(slow: RenewedLane<Layout>): SharedSaves {
-  const asked = askingOn(slow);
-  const ask = <T>(text: (table: string) => string, values: readonly unknown[], without: T): Promise<T> =>
-    asked(async (query, { at, has }) => {
-      if (!has(SAVES, 'id', 'chat_id', 'ends_at')) return without;
-      const [row] = await query<Record<string, unknown>>(text(at(SAVES)), [...values]);
-      return (row ?? without) as T;
-    });
-  return {
-    async begin(chat) {
-      const id = randomUUID();
-      const noted = (
-        table: string,
-      ) => `WITH gone AS (DELETE FROM ${table} WHERE ends_at < clock_timestamp() - ${LONGEST})
-        INSERT INTO ${table} (id, chat_id, ends_at) VALUES ($1, $2, clock_timestamp() + ${LONGEST})`;
-      await ask(noted, [id, chat], undefined);
-      const ended = (table: string) =>
-        `UPDATE ${table} SET ends_at = clock_timestamp() + $2 * interval '1 millisecond' WHERE id = $1`;
-      return (lingerMs) => void ask(ended, [id, lingerMs], undefined).catch(() => undefined);
-    },
-    look(chat, since) {
-      const looked = (table: string) => `SELECT clock_timestamp()::text AS moment, EXISTS (SELECT FROM ${table}
-        WHERE chat_id = $1 AND ends_at > coalesce($2::timestamptz, clock_timestamp())) AS "isBusy"`;
-      return ask(looked, [chat, since ?? null], { moment: '', isBusy: false });
-    },
+/** Each of a payer's readings begins when that before it has ended: so many of one payer delay one of another by one. */
+function createTurns() {
+  const last = new Map<string | undefined, Promise<unknown>>();
+  return async <T>(payer: string | undefined, read: () => Promise<T>): Promise<T> => {
+    const turn = Promise.resolve(last.get(payer)).then(read);
+    const ended = turn.catch(() => undefined);
+    last.set(payer, ended);
+    await ended;
+    if (last.get(payer) === ended) last.delete(payer);
+    return turn;
   };
 }
+
+/** As it is stored, compressed: up to here it is read in some 20 ms. */
+const STORED_BYTES = 64_000;
+
+/** By what the rows say of their sizes: no document is unpacked for that. */
+async function isStoredLong(query: Query, { at, has }: Layout, id: string): Promise<boolean> {
+  if (isUnaskable(id) || !has('chat', 'id', 'chat')) return false;
+  const details = `SELECT sum(coalesce(pg_column_size(meta), 0) + coalesce(pg_column_size(output), 0))
+    FROM ${at('chat_message')} WHERE chat_id = $1`;
+  const [chat] = await query<{ bytes: number }>(
+    `SELECT (pg_column_size(chat) + coalesce((${hasDetails({ has }) ? details : 'SELECT 0'}), 0))::int8 AS bytes
+     FROM ${at('chat')} WHERE id = $1`,
+    [id],
+  );
+  return (chat?.bytes ?? 0) > STORED_BYTES;
+}
+
+const hasDetails = ({ has }: Pick<Layout, 'has'>): boolean => has('chat_message', 'id', 'model_id', 'meta', 'output');
 
 /** @returns undefined where there is no such chat @throws GatewayError `chat_too_complex` */
 async function readChat(query: Query, { at, has }: Layout, id: string, places: readonly string[] | undefined) {
@@ -138,8 +140,7 @@ async function readChat(query: Query, { at, has }: Layout, id: string, places: r
     [id],
   );
   if (chat === undefined) return undefined;
-  const hasDetails = has('chat_message', 'id', 'model_id', 'meta', 'output');
-  const rows = hasDetails
+  const rows = hasDetails({ has })
     ? await query<ChatDocument['rows'][number]>(
         `SELECT id, model_id, meta::text AS meta, output::text AS output FROM ${at('chat_message')} WHERE chat_id = $1`,
         [id],

@@ -1,0 +1,48 @@
+/** Saves of chats that are under way at any gate, in a table that all of them write. */
+import { randomUUID } from 'node:crypto';
+import type { Layout } from './layout.ts';
+import { isUnaskable } from './parts.ts';
+import type { RenewedLane } from './renewed-lane.ts';
+import { askingOn } from './stored-reading.ts';
+import { SAVES } from './tables.ts';
+
+/** Of a gate that is killed: how long runs of the chat take its save for one that goes on. */
+const LONGEST = "interval '10 minutes'";
+
+/** Saves of chats that are under way at any gate, so that a run at another one waits. Times are the database's. Rejects with GatewayError `policy_unavailable` where it does not answer. */
+export interface SharedSaves {
+  /** Notes a save. @returns what ends it, after so many milliseconds; does not wait */
+  begin(chat: string): Promise<(lingerMs: number) => void>;
+  /** @param since a moment of before @returns this moment, and whether a save is under way, or was since then */
+  look(chat: string, since?: string): Promise<{ readonly moment: string; readonly isBusy: boolean }>;
+}
+
+/** Without its table, which a role may lack the right to make, each gate knows its own saves alone. */
+export function createSharedSaves(slow: RenewedLane<Layout>): SharedSaves {
+  const asked = askingOn(slow);
+  const ask = <T>(text: (table: string) => string, values: readonly unknown[], without: T): Promise<T> =>
+    asked(async (query, { at, has }) => {
+      const isAskable = values.every((value) => typeof value !== 'string' || !isUnaskable(value));
+      if (!has(SAVES, 'id', 'chat_id', 'ends_at') || !isAskable) return without;
+      const [row] = await query<Record<string, unknown>>(text(at(SAVES)), [...values]);
+      return (row ?? without) as T;
+    });
+  return {
+    async begin(chat) {
+      const id = randomUUID();
+      const noted = (
+        table: string,
+      ) => `WITH gone AS (DELETE FROM ${table} WHERE ends_at < clock_timestamp() - ${LONGEST})
+        INSERT INTO ${table} (id, chat_id, ends_at) VALUES ($1, $2, clock_timestamp() + ${LONGEST})`;
+      await ask(noted, [id, chat], undefined);
+      const ended = (table: string) =>
+        `UPDATE ${table} SET ends_at = clock_timestamp() + $2 * interval '1 millisecond' WHERE id = $1`;
+      return (lingerMs) => void ask(ended, [id, lingerMs], undefined).catch(() => undefined);
+    },
+    look(chat, since) {
+      const looked = (table: string) => `SELECT clock_timestamp()::text AS moment, EXISTS (SELECT FROM ${table}
+        WHERE chat_id = $1 AND ends_at > coalesce($2::timestamptz, clock_timestamp())) AS "isBusy"`;
+      return ask(looked, [chat, since ?? null], { moment: '', isBusy: false });
+    },
+  };
+}

@@ -1,0 +1,88 @@
+/** Runs of stored chats on PostgreSQL: what one of them asks of the database, runs of others do not wait for. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect, onTestFinished, test } from 'vitest';
+import { policyOf } from '../support/database/postgres-policy.ts';
+import { type ServingProcess, serveModelgate } from '../support/gate/gate-process.ts';
+import { TEST_SECRET, mintSession } from '../support/gate/session.ts';
+import { startPostgres } from '../support/postgres.ts';
+import { sendJson, startUpstream } from '../support/upstream/upstreams.ts';
+
+/** Of one statement beside the checks. */
+const DEADLINE_MS = 3_000;
+const SLACK_MS = 1_500;
+
+async function gateOfTest() {
+  const running = new AsyncDisposableStack();
+  onTestFinished(() => running.disposeAsync());
+  const server = running.use(await startPostgres());
+  const upstream = running.use(await startUpstream((_incoming, outgoing) => sendJson(outgoing, { choices: [] })));
+  const database = running.use(await server.createDatabase());
+  const policy = policyOf(database);
+  await policy.initialize();
+  for (const user of ['ada', 'eve']) {
+    await policy.addUser(user);
+    await policy.addMember('acme', user);
+  }
+  await policy.grant('acme', 'gpt');
+  const gate = running.use(
+    await serveModelgate({
+      MODELGATE_UPSTREAM_URL: upstream.origin,
+      DATABASE_URL: database.url,
+      WEBUI_SECRET_KEY: TEST_SECRET,
+      MODELGATE_LIMIT_CONCURRENT_CHATS: 'off',
+    }),
+  );
+  return { gate, policy };
+}
+
+const addChat = ({ run }: ReturnType<typeof policyOf>, id: string, user: string, chat: unknown) =>
+  run(
+    `INSERT INTO chat (id, user_id, title, chat, archived, created_at, updated_at) VALUES ($1, $2, 'Chat', $3, false, 1, 1)`,
+    ...[id, user, JSON.stringify(chat)],
+  );
+
+async function runChat({ url }: ServingProcess, chat: string, user: string) {
+  const startedAt = performance.now();
+  const answer = await fetch(`${url}/api/chat/completions`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${await mintSession(user)}`, 'content-type': 'application/json' },
+    body: JSON.stringify({
+      ...{ model: 'gpt', messages: [], chat_id: chat, id: 'm', parent_id: 'p' },
+      background_tasks: { title_generation: true },
+    }),
+  });
+  await answer.arrayBuffer();
+  return { status: answer.status, ms: performance.now() - startedAt };
+}
+
+test('long chats that one user runs at once delay no other user', async () => {
+  const { gate, policy } = await gateOfTest();
+  const content = 'long '.repeat(8_000_000);
+  await addChat(policy, 'long', 'eve', { history: { messages: { m: { model: 'gpt', content } } } });
+  await addChat(policy, 'short', 'ada', { models: ['gpt'] });
+  expect(await runChat(gate, 'short', 'ada')).toMatchObject({ status: 200 });
+  const long = Promise.all(Array.from({ length: 4 }, () => runChat(gate, 'long', 'eve')));
+  await sleep(50);
+  const short = await runChat(gate, 'short', 'ada');
+  const slowest = Math.max(...(await long).map(({ ms }) => ms));
+  expect(short.status).toBe(200);
+  expect(short.ms).toBeLessThan(slowest / 3);
+  expect((await long).map(({ status }) => status)).toEqual([200, 200, 200, 200]);
+});
+
+test('while chats are locked, none waits for all who have come before', { timeout: 60_000 }, async () => {
+  const { gate, policy } = await gateOfTest();
+  await addChat(policy, 'short', 'ada', { models: ['gpt'] });
+  await policy.run('BEGIN');
+  await policy.run('LOCK TABLE chat IN ACCESS EXCLUSIVE MODE');
+  const found = await Promise.all(Array.from({ length: 6 }, () => runChat(gate, 'short', 'ada')));
+  await policy.run('ROLLBACK');
+  expect(found.map(({ status }) => status)).toEqual(Array.from({ length: 6 }, () => 503));
+  expect(Math.max(...found.map(({ ms }) => ms))).toBeLessThan(2 * DEADLINE_MS + SLACK_MS);
+  expect(await runChat(gate, 'short', 'ada')).toMatchObject({ status: 200 });
+});
+
+test('a chat whose id no text of PostgreSQL can be is none, and no failure', async () => {
+  const { gate } = await gateOfTest();
+  for (const id of ['a\0b', '\ud800']) expect(await runChat(gate, id, 'ada')).toMatchObject({ status: 200 });
+});
