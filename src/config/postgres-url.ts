@@ -39,13 +39,24 @@ const FORM =
 const HOST = /^(?:[\w.-]+|\[[\da-f:.]+(?:%\w+)?\]|\/.*)$/i;
 const DEFAULT_PORT = 5432;
 
+/** What is read here, and at the end what makes no other connection of it. */
+const READ =
+  /^(?:user|password|dbname|host|port|options|ssl|ssl(?:mode|rootcert|cert|key|crl|compression|sni)|(?:fallback_)?application_name|connect_timeout|tcp_user_timeout|keepalives(?:_\w+)?|client_encoding|target_session_attrs|load_balance_hosts|channel_binding|gssencmode|krbsrvname|gsslib|gssdelegation)$/;
+/** Of libpq: they choose another server, role or password, or demand more of it. */
+const NOT_READ =
+  /^(?:service|servicefile|hostaddr|passfile|require\w+|ssl(?:password|crldir|certmode|negotiation|_m\w+_protocol_version)|replication)$/;
+
 /** @returns the address, or the reason why there is none */
 export function parsePostgresUrl(text: string): PostgresAddress | string {
   const { groups } = FORM.exec(text) ?? {};
   if (groups === undefined) return 'it begins with neither `postgresql://` nor `postgres://`';
   const { place = '', name = '' } = groups;
-  if (place.includes('@')) return 'an @ in the user name or the password is written %40';
+  if (place.includes('@') || name.includes('@')) return 'an @ in the user name or the password is written %40';
   const query = new URLSearchParams(groups['query']);
+  const unread = [...query.keys()].find((key) => !READ.test(key));
+  // only what is a name of libpq: the rest may be a part of a password
+  if (unread !== undefined)
+    return `its query has ${NOT_READ.test(unread) ? unread : 'a parameter'} that is not known here`;
   const given = (key: string): string | undefined => query.getAll(key).find((value) => value !== '');
   const user = given('user') ?? unquoted(groups['user'] ?? '');
   if (user === '') return 'it names no user';
@@ -55,13 +66,15 @@ export function parsePostgresUrl(text: string): PostgresAddress | string {
   if (typeof tls === 'string') return tls;
   const database = given('dbname') ?? (name === '' ? user : name);
   const password = given('password') ?? (groups['password'] === undefined ? undefined : unquoted(groups['password']));
-  const schema = /-c\s*search_path=["']?([^\s,"']+)/.exec(given('options') ?? '')?.[1];
+  const schema = [...(given('options') ?? '').matchAll(SEARCH_PATH)].at(-1)?.[1];
   if ([user, database, password, schema].some((part) => part?.includes('\0') === true))
     return 'it contains a NUL character';
   const places = hosts.map(({ host, port }) => `${bracketed(host)}:${port}`).join(',');
   const shown = `postgresql://${encodeURIComponent(user)}@${places}/${database}`;
   return { hosts, database, user, password, schema, tls, shown };
 }
+
+const SEARCH_PATH = /(?:-c\s*|--)search_path=(?:["']*\$user["']*\s*,\s*)?["']*([^\s,"']+)/gi;
 
 /** As Python's `unquote`: what is no escape stays. */
 const unquoted = (text: string): string =>

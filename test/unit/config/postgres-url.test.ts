@@ -63,6 +63,15 @@ describe('the forms of a URL', () => {
     expect(read('postgresql://a@db/x?options=-csearch_path%3Dchat').schema).toBe('chat');
     expect(read('postgresql://a@db/x?options=-c%20search_path=chat,public%20-c%20x=y').schema).toBe('chat');
     expect(read('postgresql://a@db/x?options=-c%20statement_timeout=5').schema).toBeUndefined();
+    // the last one counts, and a role has seldom a schema of its own
+    expect(read('postgresql://a@db/x?options=-csearch_path=one%20--search_path=two').schema).toBe('two');
+    expect(read('postgresql://a@db/x?options=-c%20search_path="$user",chat').schema).toBe('chat');
+  });
+
+  test('may have parameters of libpq that make no other connection of it', () => {
+    const harmless =
+      'connect_timeout=5&application_name=x&keepalives_idle=9&target_session_attrs=read-write&ssl=require';
+    expect(read(`postgresql://a@db/x?${harmless}&channel_binding=prefer&gssencmode=disable`).tls.mode).toBe('require');
   });
 
   test('what is shown of it has no password and no parameter', () => {
@@ -103,6 +112,15 @@ describe('a URL that cannot be used', () => {
     ['postgresql://a@db:x/x', 'its port is not a number from 1 to 65535'],
     ['postgresql://a@db:70000/x', 'its port is not a number from 1 to 65535'],
     ['postgresql://a@db:0/x', 'its port is not a number from 1 to 65535'],
+    ['postgresql://a:p@ss/word@db/x', 'an @ in the user name or the password is written %40'],
+    ['postgresql://a@db/x?hostaddr=10.0.0.1', 'its query has hostaddr that is not known here'],
+    ['postgresql://a@db/x?service=prod', 'its query has service that is not known here'],
+    ['postgresql://a@db/x?require_auth=scram-sha-256', 'its query has require_auth that is not known here'],
+    // typed wrongly, it would mean no TLS, or another schema; what it is may be a part of a password
+    ['postgresql://a@db/x?sslmod=verify-full', 'its query has a parameter that is not known here'],
+    ['postgresql://a@db/x?SSLMODE=verify-full', 'its query has a parameter that is not known here'],
+    ['postgresql://a@db/x?schema=chat', 'its query has a parameter that is not known here'],
+    ['postgresql://a:pass@db/x?word', 'its query has a parameter that is not known here'],
     ['postgresql://a@d b/x', 'its host is no name and no address'],
     ['postgresql://a:%00@db/x', 'it contains a NUL character'],
     ['postgresql:a:p', 'it begins with neither `postgresql://` nor `postgres://`'],
