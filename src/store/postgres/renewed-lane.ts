@@ -64,7 +64,13 @@ export class RenewedLane<T> {
       applicationName,
     }).then(async (connection) => {
       connection.onEnd(forget);
-      return { connection, prepared: await prepare(connection) };
+      try {
+        return { connection, prepared: await prepare(connection) };
+      } catch (error) {
+        // the next attempt has another one: of those that stay open the server has soon no more, for the backend neither
+        void connection.close();
+        throw error;
+      }
     });
     made.catch(forget);
     return made;
