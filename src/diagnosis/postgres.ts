@@ -3,6 +3,7 @@ import type { PostgresAddress } from '../config/postgres-url.ts';
 import { type PostgresConnection, connectPostgres } from '../store/postgres/connect.ts';
 import { toBackendRelease } from '../store/backend-releases.ts';
 import { PostgresFailure, grantLines, identifier } from '../store/postgres/failure.ts';
+import { OBSTACLES } from '../store/postgres/tables.ts';
 import { type Finding, type Verdict, findingsOf, ok, problem, unknown, warning } from './finding.ts';
 import { checkRelease } from './journal.ts';
 
@@ -42,6 +43,8 @@ export async function checkPostgres(address: PostgresAddress): Promise<readonly 
         throw error;
       });
       findings.push(...findingsOf({ [name]: verdict }));
+      // what cannot be used says nothing of itself
+      if (name === 'server' && verdict.status === 'problem') break;
     }
     return findings;
   } finally {
@@ -49,16 +52,24 @@ export async function checkPostgres(address: PostgresAddress): Promise<readonly 
   }
 }
 
+const refusalOf = (act: () => Promise<unknown>): Promise<string | undefined> =>
+  act().then(
+    () => undefined,
+    (error: unknown) => (error instanceof Error ? error.message : String(error)),
+  );
 const schemaOf = ({ schema = 'public' }: PostgresAddress): string => schema;
 const named = (names: readonly unknown[]): string => names.join(', ');
 
 const CHECKS: Readonly<Record<string, Check>> = {
-  server({ host, serverVersion, isPooled }) {
+  async server({ host, serverVersion, isPooled, query }) {
+    // the pooler may pool statements
+    const refused = isPooled ? await refusalOf(() => query('BEGIN').then(() => query('COMMIT'))) : undefined;
+    if (refused !== undefined) return problem(refused, 'Restart the pooler then, and run it again.');
     const version = `${Math.floor(serverVersion / 10_000)}.${serverVersion % 10_000}`;
     const way = isPooled
       ? 'through a pooler: decisions are as exact, and take up to twice as long'
       : 'without a pooler in between';
-    return Promise.resolve(ok(`${host} is PostgreSQL ${version}, a primary, reached ${way}.`));
+    return ok(`${host} is PostgreSQL ${version}, a primary, reached ${way}.`);
   },
 
   async tables(connection, address) {
@@ -72,6 +83,12 @@ const CHECKS: Readonly<Record<string, Check>> = {
       return problem(
         `There is no table "user" in ${place}: it is not the database of Open WebUI.`,
         'Give the gate the DATABASE_URL and DATABASE_SCHEMA of the backend; one that has never run must be started once.',
+      );
+    const [found] = await connection.query<{ obstacle: string }>(OBSTACLES, [schemaOf(address)]);
+    if (found !== undefined)
+      return problem(
+        `In ${place} ${found.obstacle}: nothing can be decided.`,
+        'Make the column text; or show the role all rows: `CREATE POLICY … FOR SELECT TO ROLE USING (true)`',
       );
     if (missing.length === 0) return ok(`All tables of modelgate are in ${place}.`);
     return problem(`Missing in ${place}: ${named(missing)}.`, 'Make them: `modelgate init`');

@@ -80,6 +80,27 @@ test('a pooler is told', async () => {
   expect(found.get('server')?.finding).toContain('through a pooler');
 });
 
+test('a pooler that pools statements is no way to write', async () => {
+  await using pooler = await startPgBouncer(server, { mode: 'statement' });
+  const found = await doctor(pooler.url(database.name));
+  expect(found.get('server')).toMatchObject({
+    status: 'problem',
+    finding: expect.stringContaining('set pool_mode = transaction there') as string,
+  });
+});
+
+test('an id that is no text, and rows that are hidden, are problems', async () => {
+  await using other = await server.createDatabase();
+  expect(await runCommand(['init'], { environment: { DATABASE_URL: other.url } })).toMatchObject({ code: 0 });
+  await other.sql.query('CREATE TABLE client_organizations (id integer, is_active integer)');
+  expect((await doctor(other.url)).get('tables')).toMatchObject({
+    status: 'problem',
+    finding: expect.stringContaining(
+      'the column id of the table client_organizations is of the type integer',
+    ) as string,
+  });
+});
+
 test('a role without rights gets the lines that give them', async () => {
   const admin = server.url(database.name, 'postgres');
   await execute(admin, `CREATE ROLE gate LOGIN PASSWORD '${PASSWORD}'`);

@@ -1,4 +1,5 @@
 /** What stands in the way of one gate on PostgreSQL: locks, rights, a migration under it, a server that is frozen. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { openStore } from '../support/database/opened-store.ts';
 import { addressOf, policyOf } from '../support/database/postgres-policy.ts';
@@ -78,6 +79,60 @@ test('a role that may read nothing gets the lines that give it its rights, and d
   await expect(met.opened.effect('ada', 'gpt')).rejects.toMatchObject({ code: 'policy_unavailable' });
   const { problem } = await met.opened.store.health();
   expect(problem).toMatch(/may not do this \(permission denied for .*GRANT SELECT ON ALL TABLES IN SCHEMA "public" TO/);
+});
+
+test('where rows may be hidden from its role, a gate decides nothing, until a policy shows it all of them', async () => {
+  await using met = await world({ maxStaleMs: 0 }, READS);
+  const { database, policy, opened } = met;
+  await policy.addClientOrganization('acme', 0);
+  await policy.run(`GRANT SELECT ON client_organizations TO gate_${database.name}`);
+  await until(async () => (await opened.effect('ada', 'gpt')) === 'deny', 10_000, 'the organization is off');
+  await policy.run('ALTER TABLE client_organizations ENABLE ROW LEVEL SECURITY');
+  // it is noticed within a second; until then the row that switches it off is not seen
+  await until(
+    () =>
+      opened.effect('ada', 'gpt').then(
+        () => false,
+        () => true,
+      ),
+    10_000,
+    'nothing is decided',
+  );
+  expect((await opened.store.health()).problem).toMatch(
+    /rows of the table client_organizations may be hidden from the role gate_\w+ by row level security$/,
+  );
+  await policy.run(`CREATE POLICY all_rows ON client_organizations FOR SELECT TO gate_${database.name} USING (true)`);
+  await until(
+    () =>
+      opened.effect('ada', 'gpt').then(
+        (effect) => effect === 'deny',
+        () => false,
+      ),
+    10_000,
+    'it is off',
+  );
+});
+
+test('while there is nothing to read yet, each attempt gives its connection back', async () => {
+  await using database = await server.createDatabase({ era: 'none' });
+  using opened = await openStore(addressOf(database.url), { now: () => performance.now() });
+  await sleep(2_000);
+  expect((await opened.store.health()).problem).toContain('table user is missing');
+  const { rows } = await database.sql.query<{ gates: string }>(
+    `SELECT count(*) AS gates FROM pg_stat_activity WHERE datname = $1 AND application_name LIKE 'modelgate%'`,
+    [database.name],
+  );
+  expect(Number(rows[0]?.gates)).toBeLessThan(4);
+});
+
+test('an id that is no text is named, with its column', async () => {
+  await using database = await server.createDatabase();
+  await database.sql.query('CREATE TABLE organization_members (id text, organization_id text, user_id uuid)');
+  using opened = await openStore(addressOf(database.url), { now: () => performance.now() });
+  await expect(opened.effect('ada', 'gpt')).rejects.toMatchObject({ code: 'policy_unavailable' });
+  expect((await opened.store.health()).problem).toMatch(
+    /in the schema public the column user_id of the table organization_members is of the type uuid, and not text$/,
+  );
 });
 
 test('a migration that changes columns under the gate is followed, and no decision is wrong', async () => {

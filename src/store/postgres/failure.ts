@@ -59,6 +59,8 @@ const SENTENCES: Readonly<Record<string, Sentence>> = {
   '42703': foreign,
   '42501': ({ address }, said) =>
     `The role "${address.user}" may not do this (${said}). As the role of the backend, run: ${grantLines(address).join(' ')}`,
+  '42883': ({ at }, said) =>
+    `PostgreSQL at ${at} cannot compare what it is asked (${said}): \`modelgate doctor\` names the column whose type is another one.`,
   '53300': ({ at }) =>
     `PostgreSQL at ${at} has no connection left: raise max_connections, or shrink the pools of the backend.`,
   '57P03': ({ at }, said) => `PostgreSQL at ${at} takes no connections yet: ${said}.`,
@@ -74,6 +76,11 @@ export function failureOf(error: unknown, { host, address }: Place): PostgresFai
     const mode = address.tls.mode;
     return new PostgresFailure(`No TLS with PostgreSQL at ${place.at} as sslmode=${mode} wants it: ${message}.`, code);
   }
+  if (message.includes('statement pooling mode'))
+    return new PostgresFailure(
+      `PgBouncer at ${place.at} pools statements, and modelgate needs transactions: set pool_mode = transaction there.`,
+      code,
+    );
   const sentence = SENTENCES[code];
   if (sentence !== undefined) return new PostgresFailure(sentence(place, message), code);
   // class 22: the message repeats the value that could not be read

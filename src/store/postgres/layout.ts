@@ -3,7 +3,7 @@ import { firstProblem } from '../schema.ts';
 import type { PostgresConnection } from './connect.ts';
 import { identifier } from './failure.ts';
 import { missingIn, toColumns } from './initialize.ts';
-import { COLUMNS, PRESENT } from './tables.ts';
+import { COLUMNS, OBSTACLES, PRESENT } from './tables.ts';
 
 export type Layout = Awaited<ReturnType<typeof readLayout>>;
 
@@ -12,19 +12,22 @@ export async function readLayout(connection: Pick<PostgresConnection, 'query'>, 
   const rows = await connection.query<Record<string, unknown>>(COLUMNS, [schema]);
   const columns = toColumns(rows);
   const missing = missingIn(schema, await connection.query(PRESENT, [schema])).map(({ label }) => label);
-  const problem = firstProblem(columns.all);
+  const obstacles = (await connection.query<{ obstacle: string }>(OBSTACLES, [schema])).map(({ obstacle }) => obstacle);
+  const absent = firstProblem(columns.all);
+  const problem = absent ?? obstacles[0];
   return {
     schema,
     /** Another one has other columns, or other objects of ours. */
-    fingerprint: JSON.stringify([rows.map((row) => Object.values(row).join(' ')).toSorted(), missing]),
+    fingerprint: JSON.stringify([rows.map((row) => Object.values(row).join(' ')).toSorted(), missing, obstacles]),
     /** Quoted, with its schema. */
     at: (table: string) => `${identifier(schema)}.${identifier(table)}`,
     has: (table: string, ...names: string[]) => names.every((name) => columns.all(table).has(name)),
     writable: columns.writable,
     /** Objects of ours that are not there, as `kind name`. */
     missing,
-    /** Why policy cannot be read, or undefined where it can. */
+    /** Why policy cannot be read, or undefined where it can; `isAbsent`: something may still come. */
     problem: problem === undefined ? undefined : `in the schema ${schema} ${problem}`,
+    isAbsent: absent !== undefined,
     /** The backend has made its own tables: before that, ours would be in the way of its first start. */
     isBackendReady: columns.all('user').has('role') && columns.all('model').has('base_model_id'),
   };

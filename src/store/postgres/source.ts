@@ -74,9 +74,9 @@ export class PostgresSource implements Source {
     this.#lane = new RenewedLane({
       ...{ address, queryTimeoutMs: deadlineMs + ABANDON_MS, applicationName: 'modelgate' },
       prepare: async (connection) => {
-        const layout = await readLayout(connection, schema);
-        this.#layout = layout;
-        if (layout.problem !== undefined) throw new Unreadable(layout.problem, layout.missing);
+        const layout = (this.#layout = await readLayout(connection, schema));
+        const { problem, isAbsent, missing } = layout;
+        if (problem !== undefined) throw new Unreadable(problem, isAbsent ? missing : undefined);
         if (!connection.isPooled) await connection.query(PLANS_ONCE);
         return { layout, checks: new Checks(layout, new KnownVersions(now)) };
       },

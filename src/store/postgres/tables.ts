@@ -138,6 +138,26 @@ export const COLUMNS = `
   FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
   WHERE n.nspname = $1 AND a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'v', 'm', 'f')`;
 
+/** Whose rows decide; where some are hidden from the role, what is switched off would seem not to be. */
+const READ = `user auth api_key model config chat chat_message message automation model_history client_organizations
+  organization_members organization_models organization_budgets ${VERSIONS} ${SAVES}`.split(/\s+/);
+const IDS = `user.id user.api_key auth.id api_key.key model.id model.base_model_id chat.id client_organizations.id
+  organization_members.user_id organization_models.organization_id organization_budgets.organization_id`.split(/\s+/);
+const listed = (names: readonly string[]): string => names.map((name) => `'${name}'`).join(', ');
+
+/** The one parameter is the schema: why a check of what stands there would fail, or would not be true. */
+export const OBSTACLES = `
+  WITH here AS (SELECT c.oid, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1)
+  SELECT format('rows of the table %s may be hidden from the role %s by row level security', relname, current_user) AS obstacle
+  FROM here WHERE relname IN (${listed(READ)}) AND row_security_active(oid)
+    AND (EXISTS (SELECT FROM pg_policy WHERE polrelid = here.oid AND NOT polpermissive) OR NOT EXISTS (
+      SELECT FROM pg_policy WHERE polrelid = here.oid AND polpermissive AND polcmd IN ('r', '*')
+        AND pg_get_expr(polqual, polrelid) = 'true'
+        AND (0 = ANY (polroles) OR EXISTS (SELECT FROM unnest(polroles) r WHERE pg_has_role(r, 'USAGE')))))
+  UNION ALL SELECT format('the column %s of the table %s is of the type %s, and not text', attname, relname, format_type(t.oid, NULL))
+  FROM here JOIN pg_attribute a ON a.attrelid = here.oid JOIN pg_type t ON t.oid = a.atttypid
+  WHERE relname || '.' || attname IN (${listed(IDS)}) AND NOT attisdropped AND typcategory <> 'S' ORDER BY 1`;
+
 /** Schema, table and column: is there an index that begins with the column? */
 export const INDEXED = `
   SELECT 1 FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace
