@@ -2,6 +2,9 @@
 import { describe, expect, test } from 'vitest';
 import type { ModelId } from '../../src/policy/grant.ts';
 import { toOrganizationId, toUserId } from '../../src/policy/principal.ts';
+import { Checks, KnownVersions } from '../../src/store/postgres/check.ts';
+import { connectPostgres } from '../../src/store/postgres/connect.ts';
+import { readLayout } from '../../src/store/postgres/layout.ts';
 import { CheckedQuestions } from '../../src/store/postgres/questions.ts';
 import type { Reading } from '../../src/store/postgres/shared-check.ts';
 import { PostgresSource } from '../../src/store/postgres/source.ts';
@@ -252,6 +255,23 @@ describe.each(['directly', 'through PgBouncer'] as const)('on PostgreSQL, %s,', 
     expect(await effect('ada', 'gpt')).toBe('deny');
   });
 
+  test('what any organization is granted is that of this moment, and is sent where a grant has changed', async () => {
+    await using opened = await world();
+    const { policy } = opened;
+    const isGranted = (id: string) => opened.next().isGrantedAnywhere(model(id));
+    expect(await isGranted('gpt')).toBe(false);
+    await policy.grant('acme', 'gpt');
+    await policy.grant('globex', 'mistral/*');
+    expect([await isGranted('gpt'), await isGranted('mistral/large')]).toEqual([true, true]);
+    await policy.withdraw('acme', 'gpt');
+    expect([await isGranted('gpt'), await isGranted('mistral/large')]).toEqual([false, true]);
+    await policy.run('DELETE FROM organization_models');
+    expect(await isGranted('mistral/large')).toBe(false);
+    await policy.run('ALTER TABLE organization_models DISABLE TRIGGER USER');
+    await policy.grant('acme', 'gpt');
+    expect(await isGranted('gpt')).toBe(true);
+  });
+
   test('a hundred requests at once share few checks, and each sees the commit before it', async () => {
     await using opened = await world();
     const { policy, store } = opened;
@@ -262,6 +282,27 @@ describe.each(['directly', 'through PgBouncer'] as const)('on PostgreSQL, %s,', 
       expect(new Set(await Promise.all(Array.from({ length: 100 }, roleOfAda)))).toEqual(new Set([`role-${round}`]));
     }
   });
+});
+
+test('all grants are read once, and again only after a change', async () => {
+  await using database = await suite.server.createDatabase();
+  const policy = policyOf(database);
+  await policy.initialize();
+  await policy.grant('acme', 'gpt');
+  const options = { connectTimeoutMs: 5_000, queryTimeoutMs: 5_000, applicationName: 'test' };
+  const connection = await connectPostgres(addressOf(database.url), options);
+  const checks = new Checks(await readLayout(connection, 'public'), new KnownVersions(() => 0));
+  const ask = async () => {
+    const { text, values, take } = checks.compose(new Map([['allPatterns', new Set([''])]]));
+    const { rows } = await connection.table(text, values);
+    let found: unknown = 'as before';
+    take(rows[0] ?? [], { put: (_call, value) => (found = value), confirm: () => true });
+    return found;
+  };
+  expect([await ask(), await ask(), await ask()]).toEqual([['gpt'], 'as before', 'as before']);
+  await policy.withdraw('acme', 'gpt');
+  expect([await ask(), await ask()]).toEqual([[], 'as before']);
+  await connection.close();
 });
 
 test('a source that trusted what it knows would be seen to be stale', async () => {

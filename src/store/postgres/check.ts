@@ -84,9 +84,10 @@ export class Checks {
     const values: unknown[] = [];
     for (const name of parts) {
       const asked = keys.get(name) ?? [];
-      if (KEYLESS.has(name)) continue;
-      values.push(asked);
-      if (VERSIONED.has(name)) values.push(asked.map((key) => this.#known.of(name, key)));
+      const isKeyless = KEYLESS.has(name);
+      if (!isKeyless) values.push(asked);
+      if (VERSIONED.has(name))
+        values.push(isKeyless ? this.#known.of(name) : asked.map((key) => this.#known.of(name, key)));
     }
     if (settled.length > 0) values.push(this.#known.of(SETTINGS));
     const name = `modelgate_${parts.map((part) => NAMES.indexOf(part).toString(36)).join('')}${settled.length > 0 ? '_s' : ''}`;
@@ -109,7 +110,8 @@ export class Checks {
     const place = (): string => `$${++places}::text`;
     const columns = parts.map((part) => {
       const sql = PARTS[part].sql(this.#layout);
-      if (KEYLESS.has(part)) return `(${sql})`;
+      if (KEYLESS.has(part))
+        return VERSIONED.has(part) ? `(SELECT (${sql}) FROM (SELECT ${place()} AS known) k)` : `(${sql})`;
       const [keys, versions] = [`${place()}[]`, VERSIONED.has(part) ? `${place()}[]` : undefined];
       const given = versions === undefined ? `unnest(${keys})` : `unnest(${keys}, ${versions})`;
       const row = versions === undefined ? 'key, n' : 'key, known, n';
@@ -123,9 +125,9 @@ export class Checks {
 
   #take(part: PartName, keys: readonly string[], column: unknown, taking: Taking): void {
     const found = parse(column);
-    if (KEYLESS.has(part)) return taking.put({ name: part, key: '' }, readAs(part, found, ''));
+    const values = KEYLESS.has(part) ? [found] : (found as readonly unknown[]);
     keys.forEach((key, at) => {
-      const value = (found as readonly unknown[])[at];
+      const value = values[at];
       const call = { name: part, key };
       if (!VERSIONED.has(part)) return taking.put(call, readAs(part, value, key));
       const [version, sent] = (value ?? [null, null]) as readonly [unknown, unknown];
