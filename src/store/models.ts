@@ -102,6 +102,9 @@ export function linkableOf(all: readonly ModelRow[]): NotLinked & { readonly row
 /** A condition on `model`; the parameter `$rowids` is JSON of what `readLinkable` returns. */
 export const IS_LINKABLE = 'rowid IN (SELECT value FROM json_each($rowids))';
 
+/** Bytes of a preset's parameters, some 100,000 words: longer ones are not read, because everybody's decision would wait for it. */
+export const MOST_PARAMETERS = 500_000;
+
 /**
  * @param stored JSON text, NULL, or what a hand has put there
  * @returns models that a preset's parameters name: the backend puts them over the request's own (0.6), or sends them to
@@ -109,7 +112,7 @@ export const IS_LINKABLE = 'rowid IN (SELECT value FROM json_each($rowids))';
  */
 export function modelsInParameters(stored: unknown): readonly ModelId[] {
   if (typeof stored !== 'string' || stored === '' || stored === '{}') return [];
-  const params = tryParseJson(stored);
+  const params = Buffer.byteLength(stored) > MOST_PARAMETERS ? undefined : tryParseJson(stored);
   const { models, unreadable } = collectParameters(params, 'defined');
   const isReadable = unreadable === undefined && (params === null || isObject(params));
   return isReadable ? [...models] : [...models, UNREADABLE as ModelId];

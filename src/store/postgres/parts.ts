@@ -14,7 +14,7 @@ import {
   budgetsFrom,
   nameOf,
 } from '../budgets.ts';
-import { type PresetOwnerRow, ofAdmins } from '../models.ts';
+import { type PresetOwnerRow, MOST_PARAMETERS, ofAdmins } from '../models.ts';
 import { usableKey } from '../provider-settings.ts';
 import type { PointRead, PointReads } from '../queries.ts';
 import { toAccount, toMemberships, toPreset, toText } from '../rows.ts';
@@ -62,6 +62,9 @@ function client({ at, has }: Layout): string {
   return `(SELECT json_build_object('name', ${read('name')}, 'limit', ${read('monthly_limit')}, 'zone', ${zone})
     FROM ${at('client_organizations')} c WHERE c.id = k.key LIMIT 1)`;
 }
+
+/** What is too long is no JSON here, and so not read, as on a file; its length is known without unpacking it. */
+const PARAMETERS = `CASE WHEN octet_length(m.params::text) > ${MOST_PARAMETERS} THEN '[' ELSE m.params::text END`;
 
 const isBudgetTable = ({ has }: Layout): boolean =>
   has('organization_budgets', 'organization_id', 'id', 'measure', 'amount', 'period');
@@ -141,7 +144,7 @@ export const PARTS: { readonly [N in PartName]: Part<N> } = {
   preset: {
     sql: ({ at, has }) => `SELECT json_build_array(r.version, CASE WHEN r.version = k.known THEN NULL
         ELSE json_build_array(r.base_model_id, r.params, r.user_id) END)
-      FROM (SELECT ${rowVersion('m')} AS version, m.base_model_id, ${has('model', 'params') ? 'm.params::text' : 'NULL'} AS params,
+      FROM (SELECT ${rowVersion('m')} AS version, m.base_model_id, ${has('model', 'params') ? PARAMETERS : 'NULL'} AS params,
         ${has('model', 'user_id') ? 'm.user_id' : 'NULL'} AS user_id FROM ${at('model')} m WHERE m.id = k.key LIMIT 1) r`,
     read: (found, id) => toPreset(rowOf(found), id as ModelId),
   },

@@ -1,4 +1,4 @@
-/** One request may name thousands of models. What that costs the database, no other request waits for, or is answered late by. */
+/** What one user may make long: names in a request, parameters of a preset. No other request waits for it, or is answered late. */
 import { expect, test } from 'vitest';
 import { policyOf } from '../support/database/postgres-policy.ts';
 import { chatStatus, serveModelgate } from '../support/gate/gate-process.ts';
@@ -43,5 +43,28 @@ test('thousands of names do not let what was withdrawn pass, and cost the others
   while (sent.isUnderWay) others.add(await chatStatus(gate, 'gpt', ada));
   expect((await long).status).toBe(403);
   expect([...others]).toEqual([403]);
+  expect(gate.lines().filter(({ msg }) => msg === 'the policy database cannot be read')).toEqual([]);
+});
+
+test('a preset with parameters of 60 MB is not read, and cannot be used through its base', async () => {
+  await using server = await startPostgres();
+  await using upstream = await startUpstream((_incoming, outgoing) => sendJson(outgoing, { choices: [] }));
+  await using database = await server.createDatabase();
+  const policy = policyOf(database);
+  await policy.initialize();
+  await policy.addUser('ada');
+  await policy.addMember('acme', 'ada');
+  await policy.grant('acme', 'gpt');
+  await policy.addModel('long', 'gpt', { system: 'long '.repeat(12_000_000) }, 'ada');
+  await policy.addModel('short', 'gpt', { system: 'short '.repeat(10_000) }, 'ada');
+  await using gate = await serveModelgate({
+    MODELGATE_UPSTREAM_URL: upstream.origin,
+    DATABASE_URL: database.url,
+    WEBUI_SECRET_KEY: TEST_SECRET,
+  });
+  const ada = await mintSession('ada');
+  const found: number[] = [];
+  for (const model of ['gpt', 'short', 'long', 'gpt', 'long']) found.push(await chatStatus(gate, model, ada));
+  expect(found).toEqual([200, 200, 403, 200, 403]);
   expect(gate.lines().filter(({ msg }) => msg === 'the policy database cannot be read')).toEqual([]);
 });
