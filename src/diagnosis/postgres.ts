@@ -184,7 +184,7 @@ const CHECKS: Readonly<Record<string, Check>> = {
          current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int AS most`,
     );
     const { used = 0, most = 0 } = found ?? {};
-    const room = `${used} of ${most} connections are taken; each gate needs up to 3`;
+    const room = `${used} of ${most} connections are taken; each gate needs up to 4`;
     if (used < most * 0.8) return ok(`${room}.`);
     return warning(`${room}.`, 'Raise max_connections, shrink the pools of the backend, or put a pooler in between.');
   },

@@ -2,6 +2,7 @@
  * `backup --policy`: the rows of our three tables as one file, which either engine takes. Of tables made by hand it keeps what
  * their rows mean to the gate: a switch is 0 or 1, and a row that means nothing is left out, and counted.
  */
+import { randomUUID } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
@@ -41,13 +42,13 @@ function readPolicy(connection: Connection) {
   const links = [MEMBERS, GRANTS].map((table) => readLinks(connection, table));
   const entries = readBudgetEntries(connection).filter(({ isMai }) => !isMai);
   const budgets = entries.flatMap(({ organization, row, isActive, budget }): Value[][] => {
-    if (budget === undefined) return [];
+    if (budget === undefined || !isId(organization) || !isId(row.id)) return [];
     const { measure, amount, period, scope } = row;
     const until = budget.raise.until;
     const limits = [budget.validFrom, budget.validTo].map((at) => (Number.isFinite(at) ? at : null));
     return [
       [
-        ...[row.id as string, organization, measure as string, amount as number, period as string, scope as string],
+        ...[row.id, organization, measure as string, amount as number, period as string, scope as string],
         ...[budget.softPercent ?? null, Number(budget.isHard), textOf(row.time_zone), ...limits],
         ...[budget.raise.amount, Number.isFinite(until) ? until : null, Number(isActive)],
       ],
@@ -63,8 +64,14 @@ function readPolicy(connection: Connection) {
   return { rows, meaningless };
 }
 
-const textOf = (value: unknown): string | null => (typeof value === 'string' ? value : null);
-const secondsOf = (value: unknown): number | null => (typeof value === 'number' ? Math.trunc(value) : null);
+/** What PostgreSQL cannot hold is nothing that a backend has, either. */
+export const isText = (value: unknown): value is string =>
+  typeof value === 'string' && value.isWellFormed() && !value.includes('\0');
+export const isId = (value: unknown): value is string => isText(value) && value !== '';
+
+const textOf = (value: unknown): string | null => (isText(value) ? value : null);
+// `+ 0`: JSON has no minus zero
+const secondsOf = (value: unknown): number | null => (Number.isFinite(value) ? Math.trunc(value as number) + 0 : null);
 
 /** Of several rows for one member or grant, one that is on. */
 function readLinks(connection: Connection, { name, key }: LinkTable) {
@@ -77,13 +84,17 @@ function readLinks(connection: Connection, { name, key }: LinkTable) {
   const sql = `SELECT ${columns.join(', ')} FROM ${name} ORDER BY organization_id, ${key}, is_active`;
   const all = readAll<Record<string, unknown>>(connection, sql);
   const rows = new Map<string, readonly Value[]>();
+  const ids = new Set<string>();
   for (const row of all) {
     const { id, organization_id: organization, is_active: active, role } = row;
     const linked = row[key];
-    if (typeof organization !== 'string' || typeof linked !== 'string') continue;
+    if (!isId(organization) || !isId(linked)) continue;
     const made = name === 'organization_members' ? `om_${linked}_${organization}` : `orgmod_${organization}_${linked}`;
+    // a table made by hand may have an id twice
+    const own = [id, made].filter(isId).find((one) => !ids.has(one)) ?? randomUUID();
+    ids.add(own);
     const rest: Readonly<Record<string, Value>> = {
-      ...{ id: textOf(id) ?? made, organization_id: organization, [key]: linked, role: textOf(role) },
+      ...{ id: own, organization_id: organization, [key]: linked, role: textOf(role) },
       ...{ is_active: active === 1 ? 1 : 0, joined_at: secondsOf(row['joined_at']) },
       ...{ created_at: secondsOf(row['created_at']), updated_at: secondsOf(row['updated_at']) },
     };

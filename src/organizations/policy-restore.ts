@@ -20,6 +20,8 @@ import {
   POLICY_TABLES,
   backUpPolicy,
   countsOf,
+  isId,
+  isText,
 } from './policy-backup.ts';
 
 /** @returns the rows of a file that `backup --policy` has made; undefined for any other file @throws OperationFailure where it does not fit */
@@ -78,10 +80,7 @@ function fits(column: string, value: unknown): boolean {
   if (value === null) return !NEEDED.test(column);
   if (column.startsWith('is_')) return value === 0 || value === 1;
   if (NUMBERS.test(column)) return typeof value === 'number' && Number.isFinite(value);
-  // what PostgreSQL cannot hold is nothing that a backend has, either
-  return (
-    typeof value === 'string' && value.isWellFormed() && !value.includes('\0') && (value !== '' || column === 'role')
-  );
+  return column === 'role' ? isText(value) : isId(value);
 }
 
 /** @returns for `--json`; `replaced` is a backup of what was there @throws OperationFailure; then nothing was changed */

@@ -2,6 +2,7 @@
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
+import Database from 'better-sqlite3';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { parsePostgresUrl } from '../../src/config/postgres-url.ts';
@@ -27,13 +28,13 @@ interface Place {
   readonly rows: Rows;
 }
 
-function onFile(era: Era): Place & { readonly directory: string } {
+function onFile(era: Era): Place & { readonly directory: string; readonly path: string } {
   const database = createDatabase({ era, organizationTables: 'none' });
   onTestFinished(() => database.close());
   // on PostgreSQL `init` makes it
   openUsageFile(join(database.directory, 'modelgate', 'usage.db'), 1_000).close();
   const environment = { DATABASE_URL: `sqlite:///${database.path}` };
-  return { environment, rows: database, directory: database.directory };
+  return { environment, rows: database, directory: database.directory, path: database.path };
 }
 
 async function onPostgres(era: Era, schema?: string): Promise<Place & { readonly database: PostgresDatabase }> {
@@ -185,6 +186,33 @@ describe.each(ERAS)('the policy of a database of %s', (era) => {
     expect(rowsIn((await backUp(file, join(folder, '3'))).path)).toEqual(rowsIn(first.path));
     // what was replaced is kept beside what replaced it
     expect(readdirSync(join(folder, '2'))).toHaveLength(2);
+  });
+
+  test('leaves out what no engine but SQLite can hold, so that it can be restored', async () => {
+    const folder = folderOfTest();
+    const [file, postgres] = [onFile(era), await onPostgres(era)];
+    await runCommand(['init'], { environment: file.environment });
+    await runCommand(['member', 'add', 'ada', '--org', 'acme'], { environment: file.environment });
+    const database = new Database(file.path);
+    // a table made by hand, without keys
+    database.exec(`DROP VIEW user_available_models; DROP VIEW user_model_access_report; DROP TABLE organization_models;
+      CREATE TABLE organization_models (id, organization_id, model_id, is_active, created_at, updated_at);
+      INSERT INTO organization_models VALUES ('twice', 'acme', 'gpt', 1, 9e999, -0.5), ('twice', 'acme', 'mistral', 1, 1, 1),
+        ('x', '', 'gpt', 1, 1, 1), ('y', 'acme', '', 1, 1, 1), ('z', 'a' || char(0) || 'b', 'gpt', 1, 1, 1),
+        ('', 'globex', 'quote''d \\ {gpt}', 1, 1, 1)`);
+    database.close();
+    const { path, ...counts } = await backUp(file, folder);
+    expect(counts).toMatchObject({ grants: 3, meaningless: 3 });
+    const restored = await ask<object>(['restore', path, '--yes'], { environment: postgres.environment });
+    expect(restored).toMatchObject({ grants: 3 });
+    const { rows } = await postgres.database.sql.query(
+      'SELECT model_id, created_at FROM organization_models ORDER BY 1',
+    );
+    expect(rows).toEqual([
+      { model_id: 'gpt', created_at: null },
+      { model_id: 'mistral', created_at: '1' },
+      { model_id: "quote'd \\ {gpt}", created_at: '1' },
+    ]);
   });
 
   test('is refused where it does not fit, and then nothing is changed', async () => {
