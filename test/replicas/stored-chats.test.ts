@@ -59,9 +59,11 @@ test('long chats that one user runs at once delay no other user', async () => {
   const { gate, policy } = await gateOfTest();
   const content = 'long '.repeat(8_000_000);
   await addChat(policy, 'long', 'eve', { history: { messages: { m: { model: 'gpt', content } } } });
+  await addChat(policy, 'long of ada', 'ada', { history: { messages: { m: { model: 'gpt', content } } } });
   await addChat(policy, 'short', 'ada', { models: ['gpt'] });
   expect(await runChat(gate, 'short', 'ada')).toMatchObject({ status: 200 });
-  const long = Promise.all(Array.from({ length: 4 }, () => runChat(gate, 'long', 'eve')));
+  const crowd = [...Array.from({ length: 3 }, () => runChat(gate, 'long', 'eve')), runChat(gate, 'long of ada', 'ada')];
+  const long = Promise.all(crowd);
   await sleep(50);
   const short = await runChat(gate, 'short', 'ada');
   const slowest = Math.max(...(await long).map(({ ms }) => ms));

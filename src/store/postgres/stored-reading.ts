@@ -80,7 +80,8 @@ export function createPostgresStoredReading(slow: RenewedLane<Layout>, address: 
     async chat(id, places, payer) {
       const mayBeLong = await asked((query, layout) => isStoredLong(query, layout, id));
       const read = (query: Query, layout: Layout) => readChat(query, layout, id, places);
-      const readLong = () => askedLong(read).finally(() => long.renew());
+      // within its turn: the next one has a connection of its own
+      const readLong = () => askedLong((query, layout) => read(query, layout).finally(() => long.renew()));
       const found = await (mayBeLong ? inTurn(payer, readLong) : asked(read));
       if (found === undefined) return undefined;
       const { document, isLong } = found;
