@@ -1,10 +1,26 @@
-/** Saves of chats that are under way at any gate, in a table that all of them write. */
+/** Questions beside the checks, one after the other; and by them the saves of chats that are under way at any gate. */
 import { randomUUID } from 'node:crypto';
+import { GatewayError } from '../../errors.ts';
+import type { PostgresConnection } from './connect.ts';
+import { PostgresFailure } from './failure.ts';
 import type { Layout } from './layout.ts';
 import { isUnaskable } from './parts.ts';
 import type { RenewedLane } from './renewed-lane.ts';
-import { askingOn } from './stored-reading.ts';
 import { SAVES } from './tables.ts';
+
+export type Query = PostgresConnection['query'];
+
+/** @returns what runs a question when all before it have ended; it rejects with GatewayError `policy_unavailable` */
+export const askingOn =
+  (slow: RenewedLane<Layout>) =>
+  async <T>(ask: (query: Query, layout: Layout) => Promise<T>): Promise<T> => {
+    try {
+      return await slow.alone(({ query }, layout) => ask(query, layout));
+    } catch (error) {
+      if (error instanceof PostgresFailure) throw new GatewayError('policy_unavailable', { cause: error.message });
+      throw error;
+    }
+  };
 
 /** Of a gate that is killed: how long runs of the chat take its save for one that goes on. */
 const LONGEST = "interval '10 minutes'";

@@ -4,16 +4,14 @@
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import type { PostgresAddress } from '../../config/postgres-url.ts';
-import { GatewayError } from '../../errors.ts';
 import { answerAs } from '../../reading/lane.ts';
 import { isObject, tryParseJson } from '../../references/json.ts';
 import { CHAT_MODELS, ChatReader, UNREADABLE, everyName } from '../../references/saved-chat.ts';
 import type { StoredReading } from '../stored-reading.ts';
 import { createStoredLanes, isLongChat, readBounded } from '../stored-lanes.ts';
 import { type StoredChat, modelsOfSnapshot, readJson, readable } from '../stored-references.ts';
-import { PostgresFailure } from './failure.ts';
-import type { PostgresConnection } from './connect.ts';
 import { RenewedLane } from './renewed-lane.ts';
+import { type Query, askingOn } from './chat-saves.ts';
 import { type Layout, readLayout } from './layout.ts';
 import { isUnaskable } from './parts.ts';
 
@@ -33,21 +31,7 @@ type Documents =
   | { readonly kind: 'chat'; readonly document: ChatDocument }
   | { readonly kind: 'timers' | 'model_id' | 'snapshot'; readonly texts: readonly (string | null)[] };
 
-type Query = PostgresConnection['query'];
-
 const LONG_DEADLINE_MS = 10_000;
-
-/** @returns what runs a question when all before it have ended; it rejects with GatewayError `policy_unavailable` */
-export const askingOn =
-  (slow: RenewedLane<Layout>) =>
-  async <T>(ask: (query: Query, layout: Layout) => Promise<T>): Promise<T> => {
-    try {
-      return await slow.alone(({ query }, layout) => ask(query, layout));
-    } catch (error) {
-      if (error instanceof PostgresFailure) throw new GatewayError('policy_unavailable', { cause: error.message });
-      throw error;
-    }
-  };
 
 /** @param address for a connection of their own to read long chats by, closed where none is read */
 export function createPostgresStoredReading(slow: RenewedLane<Layout>, address: PostgresAddress): StoredReading {
