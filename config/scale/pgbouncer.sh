@@ -1,6 +1,14 @@
 #!/bin/sh
 # Starts PgBouncer in transaction mode for the two roles of roles.sh. Passwords stand in no file that outlives the container.
 set -eu
+case $OPENWEBUI_DATABASE_PASSWORD$GATE_DATABASE_PASSWORD in
+  *[!A-Za-z0-9._~-]*)
+    echo 'OPENWEBUI_DATABASE_PASSWORD or GATE_DATABASE_PASSWORD has a character that means something in a URL or a file of users.' \
+      'Give .env another, of letters and digits, and PostgreSQL the same: docker compose exec postgres psql --username postgres,' \
+      'and there \\password openwebui or \\password modelgate.' >&2
+    exit 1
+    ;;
+esac
 umask 077
 cat > /tmp/users.txt <<END
 "openwebui" "$OPENWEBUI_DATABASE_PASSWORD"

@@ -15,6 +15,7 @@ beforeEach(() => {
   // the end of the script is that of its process group: nothing watches addresses any more
   standIn('nginx', 'echo started; trap "" TERM; kill 0');
   standIn('getent', 'echo "10.0.0.1 STREAM modelgate"');
+  standIn('pgbouncer', 'echo started');
   writeFileSync(join(directory, 'etc/nginx.conf'), 'include /etc/nginx/conf.d/*.conf;');
   writeFileSync(join(directory, 'etc/conf.d/default.conf'), 'server modelgate:8080 max_fails=0;');
 });
@@ -55,5 +56,24 @@ describe('nginx/several-gates.sh', () => {
     const { stdout, stderr } = start();
     expect(stdout).toBe('started\n');
     expect(stderr).toMatch(/^several-gates\.sh: no gate is known by the name modelgate yet[^\n]+\n$/);
+  });
+});
+
+describe('config/scale/pgbouncer.sh', () => {
+  const start = (OPENWEBUI_DATABASE_PASSWORD: string) =>
+    run('config/scale/pgbouncer.sh', { OPENWEBUI_DATABASE_PASSWORD, GATE_DATABASE_PASSWORD: 'b'.repeat(64) });
+
+  test('takes passwords of letters and digits', () => {
+    expect(start('aZ0-._~')).toMatchObject({ stdout: 'started\n', stderr: '', status: 0 });
+    expect(readFileSync(join(directory, 'tmp/users.txt'), 'utf8')).toContain('"openwebui" "aZ0-._~"\n');
+  });
+
+  test.each(Array.from('"\\$%@#/?:&\' \n'))('refuses one with %j in one sentence, and does not show it', (sign) => {
+    const { stdout, stderr, status } = start(`a-secret${sign}word`);
+    expect([stdout, status]).toEqual(['', 1]);
+    expect(stderr).toMatch(
+      /^OPENWEBUI_DATABASE_PASSWORD or GATE_DATABASE_PASSWORD has a character .*\\password modelgate\.\n$/,
+    );
+    expect(stderr).not.toContain('a-secret');
   });
 });
