@@ -2,6 +2,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Refusal } from '../enforcement/answers.ts';
 import { type Identity, identify, recognize } from '../identity/authenticate.ts';
+import { type Revocations, resolvingUnlessRevoked } from '../identity/revocation.ts';
 import type { Limits, Release } from '../limits/limits.ts';
 import { type RealtimeParts, createRealtimeJudge } from '../openwebui/decide-surface.ts';
 import { socketSurface } from '../openwebui/endpoints.ts';
@@ -13,9 +14,10 @@ import type { Upstream } from '../transport/upstream.ts';
 import type { SecureAnswers } from './answer-headers.ts';
 import { type Scope, createScope } from './scope.ts';
 
-interface SocketDoorParts extends RealtimeParts {
+interface SocketDoorParts extends Omit<RealtimeParts, 'resolveToken'> {
   readonly upstream: Upstream;
   readonly identity: Identity;
+  readonly revocations?: Revocations | undefined;
   readonly observer: Observer<Scope>;
   readonly refusal: Refusal<Scope>;
   readonly secureAnswers: SecureAnswers;
@@ -26,7 +28,7 @@ interface SocketDoorParts extends RealtimeParts {
 
 export function createSocketDoor(parts: SocketDoorParts) {
   const { upstream, observer, refusal, metrics, secureAnswers, limits } = parts;
-  const judgeFirstMessage = createRealtimeJudge(parts);
+  const judgeFirstMessage = createRealtimeJudge({ ...parts, resolveToken: resolvingUnlessRevoked(parts) });
 
   async function connect(scope: Scope, head: Buffer): Promise<number> {
     readTargetInto(scope);

@@ -21,19 +21,39 @@ interface RevocationParts {
   readonly revocations: Revocations;
 }
 
-/** The stage: it asks and does not wait, so that what limits ask goes the same way at the same time. */
-export function askRevocation<Scope extends RevocationScope>(
-  { identity, revocations }: RevocationParts,
-  isDecided: (scope: Scope) => boolean,
-): Stage<Scope> {
-  async function isRevoked(token: string): Promise<boolean> {
+interface ResolvingParts {
+  readonly identity: Pick<Identity, 'resolveToken' | 'verify'>;
+  /** Undefined where nothing is known of ended sessions. */
+  readonly revocations?: Revocations | undefined;
+}
+
+const asking =
+  ({ identity, revocations }: RevocationParts) =>
+  async (token: string): Promise<boolean> => {
     const verified = await identity.verify(token);
     return verified.state === 'valid' && verified.jti !== '' && revocations.isRevoked(verified);
-  }
+  };
+
+/** The stage: it asks and does not wait, so that what limits ask goes the same way at the same time. */
+export function askRevocation<Scope extends RevocationScope>(
+  parts: RevocationParts,
+  isDecided: (scope: Scope) => boolean,
+): Stage<Scope> {
+  const isRevoked = asking(parts);
   return function askRevocation(c, next) {
     const scope = c.get('scope');
     if (scope.sessionToken !== undefined && isDecided(scope)) scope.revoked = isRevoked(scope.sessionToken);
     return next();
+  };
+}
+
+/** @returns what finds who a token proves that stands in no header; a revoked session is one that has ended */
+export function resolvingUnlessRevoked({ identity, revocations }: ResolvingParts): Identity['resolveToken'] {
+  if (revocations === undefined) return identity.resolveToken;
+  const isRevoked = asking({ identity, revocations });
+  return async function resolveToken(token, view) {
+    const [principal, revoked] = await Promise.all([identity.resolveToken(token, view), isRevoked(token)]);
+    return revoked ? EXPIRED : principal;
   };
 }
 

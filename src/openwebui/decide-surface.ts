@@ -217,13 +217,13 @@ function redirectsOthers({ view, judge }: Judging, id: ModelId, row: PresetRow):
 export interface RealtimeParts {
   readonly store: Pick<Store, 'ask' | 'current' | 'failures' | 'isRemote' | 'load' | 'patiently'>;
   readonly judge: Judge;
-  readonly identity: { resolveToken(token: string, view: StoreView): Principal | Promise<Principal> };
+  readonly resolveToken: (token: string, view: StoreView) => Principal | Promise<Principal>;
   readonly audit: Pick<Audit, 'recordLateDecision'>;
   readonly mode: 'enforce' | 'report';
 }
 
 /** Judges a socket's first frame. @returns the decision by which it goes on, or undefined; rejects without a policy */
-export function createRealtimeJudge({ store, judge, identity, audit, mode }: RealtimeParts) {
+export function createRealtimeJudge({ store, judge, resolveToken, audit, mode }: RealtimeParts) {
   /** The token of the frame counts, not that of the handshake: it is the one that the backend reads. */
   async function decideFrame(scope: OpenWebUiScope, text: string): Promise<Decision> {
     const frame = parseStrictText(text);
@@ -231,7 +231,7 @@ export function createRealtimeJudge({ store, judge, identity, audit, mode }: Rea
     if (typeof token !== 'string') return deny('not_authenticated');
     const model = parseModelId(named);
     if (model === undefined) return deny(named === undefined ? 'model_missing' : 'reference_unreadable');
-    const principal = await identity.resolveToken(token, store.current());
+    const principal = await resolveToken(token, store.current());
     scope.principal = principal;
     if (principal.kind === 'user') await store.load(judge.needs(principal, () => [model]));
     return judge.one(store.current(), principal, model);

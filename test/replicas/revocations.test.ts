@@ -1,10 +1,12 @@
 /** Sessions that the backend has ended, as its Redis says, are refused by the gate; and while Redis says nothing, none is. */
 import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { WebSocket, WebSocketServer } from 'ws';
 import { type TestDatabase, createDatabase } from '../support/database/database.ts';
 import { type ServingProcess, serveModelgate } from '../support/gate/gate-process.ts';
 import { TEST_SECRET, mintSession } from '../support/gate/session.ts';
-import { until } from '../support/process/with-timeout.ts';
+import { until, withTimeout } from '../support/process/with-timeout.ts';
 import { type RedisProcess, startRedis } from '../support/redis/redis-process.ts';
 import { startSampleBackend } from '../support/upstream/sample-backend/backend.ts';
 
@@ -29,6 +31,8 @@ beforeAll(async () => {
     secretKey: TEST_SECRET,
     provider: [{ id: 'A', name: 'A', owner: 'openai' as const }],
   });
+  const sockets = new WebSocketServer({ server: backend.server, perMessageDeflate: false });
+  sockets.on('connection', (socket) => socket.on('message', () => socket.send('heard')));
 });
 afterAll(async () => {
   await backend.close();
@@ -60,6 +64,18 @@ async function ask(gate: ServingProcess, token: string, path = '/api/chat/comple
   return answer.status;
 }
 
+/** @returns what the gate closes the call with, where it does not put it through */
+async function call(gate: ServingProcess, token: string): Promise<'heard' | number> {
+  const socket = new WebSocket(`${gate.url.replace('http', 'ws')}/api/v1/audio/realtime`);
+  await withTimeout(once(socket, 'open'), 5_000, 'the call to open');
+  const closed = once(socket, 'close').then(([code]: number[]) => code ?? 0);
+  const heard = once(socket, 'message').then(() => 'heard' as const);
+  socket.send(JSON.stringify({ type: 'auth', token, model_id: 'A' }));
+  const outcome = await withTimeout(Promise.race([heard, closed]), 5_000, 'an outcome');
+  socket.terminate();
+  return outcome;
+}
+
 /** As `invalidate_token` of the backend writes it. */
 const revoke = (jti: string) => redis.ask('SET', `${PREFIX}:auth:token:${jti}:revoked`, '1', 'EX', 60);
 const revokeBefore = (text: string | number) => redis.ask('SET', `${PREFIX}:auth:user:ann:revoked_at`, text);
@@ -88,6 +104,12 @@ describe.each([
     await revoke(out.jti);
     expect([await ask(gate, out.token), await ask(gate, out.token, '/api/models')]).toEqual([401, 401]);
     expect([await ask(gate, stays.token), await ask(gate, stays.token, '/api/models')]).toEqual([200, 200]);
+  });
+
+  test('ends a voice call before it begins', async () => {
+    const [out, stays] = [await sessionOfAnn(), await sessionOfAnn()];
+    await revoke(out.jti);
+    expect([await call(gate, out.token), await call(gate, stays.token)]).toEqual([1008, 'heard']);
   });
 
   test.each([
