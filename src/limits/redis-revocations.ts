@@ -35,9 +35,10 @@ export function createRevocations(link: Pick<RedisLink, 'ask' | 'absence'>, { ke
     isBlind: (): boolean => link.absence !== undefined || !mayRead,
     /** Never rejects. @returns false while Redis is away, as in the backend */
     async isRevoked({ userId, jti, issuedAt }: EndedSession): Promise<boolean> {
-      const keys = [`token:${jti}:revoked`, `user:${userId}:revoked_at`];
+      // tokens of releases before 0.6.37 have no name; they end with all of the user
+      const keys = [`user:${userId}:revoked_at`, ...(jti === '' ? [] : [`token:${jti}:revoked`])];
       // no MGET: in a cluster they have different slots
-      const [revoked, before] =
+      const [before, revoked] =
         (await link.ask((client) =>
           Promise.all(keys.map((key) => client.get(`${keyPrefix}:auth:${key}`))).then(readable, unreadable),
         )) ?? [];
