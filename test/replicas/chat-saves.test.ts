@@ -84,6 +84,16 @@ test('a save whose client has left, or whose gate was killed, is one that the ba
   expect(rows).toEqual([{ chat_id: 'next' }]);
 });
 
+test('a save ends also where the database did not take the word of it at first', async () => {
+  const { policy, one, other } = await twoGates();
+  const end = await one.begin('chat');
+  await policy.run('ALTER TABLE modelgate_chat_saves RENAME TO saves_away');
+  end(true);
+  await sleep(300);
+  await policy.run('ALTER TABLE saves_away RENAME TO modelgate_chat_saves');
+  await expect(other.quietly('chat', () => Promise.resolve('read'))).resolves.toBe('read');
+});
+
 test('without the table, which a role may lack the right to make, each gate knows its own saves alone', async () => {
   const { one, other } = await twoGates(false);
   const end = await one.begin('chat');

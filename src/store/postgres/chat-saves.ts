@@ -23,7 +23,9 @@ export const askingOn =
   };
 
 /** Of a gate that is killed: how long runs of the chat take its save for one that goes on. */
-const LONGEST = "interval '10 minutes'";
+const LONGEST_MS = 600_000;
+const LONGEST = `interval '${LONGEST_MS} milliseconds'`;
+const AGAIN_MS = 1_000;
 
 /** Saves of chats that are under way at any gate, so that a run at another one waits. Times are the database's. Rejects with GatewayError `policy_unavailable` where it does not answer. */
 export interface SharedSaves {
@@ -53,7 +55,13 @@ export function createSharedSaves(slow: RenewedLane<Layout>): SharedSaves {
       await ask(noted, [id, chat], undefined);
       const ended = (table: string) =>
         `UPDATE ${table} SET ends_at = clock_timestamp() + $2 * interval '1 millisecond' WHERE id = $1`;
-      return (lingerMs) => void ask(ended, [id, lingerMs], undefined).catch(() => undefined);
+      const until = performance.now() + LONGEST_MS;
+      // an end that is not written keeps all runs of the chat waiting
+      const end = (lingerMs: number): void =>
+        void ask(ended, [id, lingerMs], undefined).catch(() => {
+          if (performance.now() < until) setTimeout(end, AGAIN_MS, lingerMs).unref();
+        });
+      return end;
     },
     look(chat, since) {
       const looked = (table: string) => `SELECT clock_timestamp()::text AS moment, EXISTS (SELECT FROM ${table}
