@@ -21,7 +21,7 @@ import { type Finding, type Verdict, type Verdicts, findingsOf, ok, problem, unk
 import { checkJournalMode, checkLocks, checkRelease, checkWriteAheadLog } from './journal.ts';
 import { checkPostgres } from './postgres.ts';
 import { type LedgerSettings, checkPrices } from './prices.ts';
-import { checkLedger } from './ledger.ts';
+import { checkLedger, checkOtherLedger } from './ledger.ts';
 import { type ProviderDoor, providerChecks } from './providers.ts';
 import { checkRedis, checkRevocations } from './redis.ts';
 import { checkAdmins, checkBudgets, checkForeignRows } from './rows.ts';
@@ -88,7 +88,10 @@ export async function diagnose(options: Diagnosis): Promise<readonly Finding[]> 
 /** What the provider door needs beside the backend's file. */
 async function lookAround(options: Diagnosis): Promise<readonly Finding[]> {
   const { providerDoor, ledger, operation, quick, onProgress } = options;
-  const growth = ledger === undefined ? [] : await checkLedger(ledger);
+  const growth =
+    ledger === undefined
+      ? []
+      : [...(await checkLedger(ledger)), ...(await checkOtherLedger(ledger, operation.postgres))];
   if (providerDoor === undefined || quick) return findingsOf({ ledger: growth });
   onProgress('asking the providers', 0, 1);
   const clocks = await checkProviderClocks(providerDoor.providers, operation.patience.signal);

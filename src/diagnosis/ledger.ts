@@ -75,6 +75,21 @@ export async function onLedger(
   }
 }
 
+/** What gates count in the backend's database budgets in a file do not know of. @param database where policy is */
+export async function checkOtherLedger({ path, postgres }: LedgerPlace, database: PostgresAddress | undefined) {
+  if (postgres !== undefined || database === undefined) return [];
+  const place = { path: database.shown, postgres: database };
+  const found = await onLedger(place, ok(''), (ledger) => {
+    const calls = Math.round(growthOf(ledger).rowsADay * SEEN_DAYS).toLocaleString('en');
+    const finding = `Calls are counted in ${database.shown} too, ${calls} in the last week: budgets there know nothing of ${path}, nor these of that.`;
+    const remedy =
+      'Give all gates one ledger: the same MODELGATE_USAGE_DATABASE, or neither it nor MODELGATE_STATE_DIR.';
+    return calls === '0' ? [] : [warning(finding, remedy)];
+  });
+  // the database has checks of its own
+  return found.filter(({ status }) => status === 'warning');
+}
+
 interface Growth {
   readonly rows: number;
   readonly bytes: number;

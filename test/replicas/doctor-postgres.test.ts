@@ -1,6 +1,11 @@
 /** What `doctor` says of a real PostgreSQL. */
 import pg from 'pg';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
+import { openBlocking } from '../../src/store/postgres/blocking.ts';
+import { makeLedgerTables } from '../../src/usage/schema.ts';
+import { ledgerOfTest } from '../support/database/ledger.ts';
+import { addressOf } from '../support/database/postgres-policy.ts';
+import { writesCalls } from '../support/database/settled-calls.ts';
 import { startPgBouncer } from '../support/pgbouncer.ts';
 import { PASSWORD, type PostgresDatabase, type PostgresServer, execute, startPostgres } from '../support/postgres.ts';
 import { runCommand } from '../support/process/command.ts';
@@ -25,8 +30,12 @@ afterAll(async () => {
 });
 
 /** @returns what `doctor` says of the database, by check; never a password */
-async function doctor(url: string): Promise<Map<string, Check>> {
-  const { stdout, stderr } = await runCommand(['doctor', '--json'], { environment: { DATABASE_URL: url } });
+async function doctor(url: string, more: Record<string, string> = {}): Promise<Map<string, Check>> {
+  const environment = { DATABASE_URL: url, ...more };
+  const { stdout, stderr } = await runCommand(
+    ['doctor', '--json', ...(Object.keys(more).length > 0 ? ['--quick'] : [])],
+    { environment },
+  );
   expect(stderr).toBe('');
   for (const secret of [PASSWORD, encodeURIComponent(PASSWORD)]) expect(stdout).not.toContain(secret);
   const { checks } = JSON.parse(stdout) as { checks: Check[] };
@@ -72,6 +81,24 @@ test('large tables without their index, without statistics, and full of dead row
   const after = await doctor(large.url);
   expect(after.get('index use')?.finding).toBe('Each decision reads the whole of organization_members.');
   expect(after.get('statistics')?.status).toBe('ok');
+});
+
+test('calls that other gates count in the database, beside a ledger in a file, are a warning', async () => {
+  await using shared = await server.createDatabase();
+  expect(await runCommand(['init'], { environment: { DATABASE_URL: shared.url } })).toMatchObject({ code: 0 });
+  const connection = await openBlocking(addressOf(shared.url));
+  onTestFinished(() => void connection.close());
+  makeLedgerTables(connection);
+  const ofFile = {
+    MODELGATE_PROVIDER_PORT: '8081',
+    MODELGATE_PROVIDER_ACCESS_KEY: 'an-access-key-of-the-tests-0123456789',
+    OPENROUTER_API_KEY: 'sk-or-of-the-provider',
+    MODELGATE_USAGE_DATABASE: ledgerOfTest().path,
+  };
+  const said = async () => [...(await doctor(shared.url, ofFile)).values()].map(({ finding }) => finding).join('\n');
+  expect(await said()).not.toContain('Calls are counted');
+  writesCalls(connection).settle({ at: Date.now() - 60_000, input: 1, output: 1 });
+  expect(await said()).toMatch(/^Calls are counted in \S+ too, 1 in the last week: budgets there know nothing of /m);
 });
 
 test('a pooler is told', async () => {
