@@ -9,6 +9,7 @@ import { type Bucket, Debts, bucketsOf, judge } from './bucket.ts';
 import type { RateName } from './headers.ts';
 import type { Allowances, Charge, Start } from './limits.ts';
 import { createMemoryAllowances, startWith } from './memory.ts';
+import { createAgreement } from './redis-agreement.ts';
 import { describeRedis } from './redis-client.ts';
 import { RedisLink } from './redis-link.ts';
 import { LEASE_MS, RedisPlaces } from './redis-places.ts';
@@ -58,22 +59,28 @@ export async function createRedisLimits({ config, log, metrics, now = () => perf
     },
   });
   const places = new RedisPlaces({ link, instance, keyOf: (user) => keyOf('places', user) });
+  const agreement = createAgreement({ link, key: keyOf('kinds', 'limits'), redis, log });
   const timer = setInterval(() => void report(), REPORT_MS).unref();
   async function report(): Promise<void> {
     await link.ask(probe);
+    await agreement.look();
     // Redis may come and go: the log says so once
     if (!isTold || !link.isSteady(REPORT_MS)) return;
     isTold = false;
     log.info({ redis, gates }, 'Redis is back: all gates count their limits together');
   }
   await link.open();
+  const warning = () => (evicts === undefined ? agreement.warning() : EVICTS);
   const shared = { config, link, places, keyOf, now, gates: () => gates, without: metrics.redis.without };
   return {
     /** For limits that change while the gate runs; what Redis knows of payers stays. */
-    allowancesFor: (limits: LimitsConfig): Allowances => createAllowances(limits, shared),
+    allowancesFor(limits: LimitsConfig): Allowances {
+      agreement.use(limits);
+      return createAllowances(limits, shared);
+    },
     link,
     /** What operators see of it. */
-    state: () => ({ redis, gates, without: config.without, problem: link.absence, warning: evicts && EVICTS }),
+    state: () => ({ redis, gates, without: config.without, problem: link.absence, warning: warning() }),
     async close(): Promise<void> {
       clearInterval(timer);
       places.close();

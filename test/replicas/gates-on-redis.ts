@@ -54,6 +54,7 @@ export const as = async (user: string) => ({ authorization: `Bearer ${await mint
 interface RedisState {
   readonly reachable: boolean;
   readonly problem: string | null;
+  readonly warning: string | null;
   readonly gates: number;
 }
 
@@ -67,8 +68,12 @@ export async function readiness({ adminUrl }: ServingProcess): Promise<RedisStat
 export const figuresOf = async ({ adminUrl }: ServingProcess): Promise<string> =>
   (await fetch(`${adminUrl}/metrics`)).text();
 
-export const untilEach = (gates: readonly ServingProcess[], holds: (state: RedisState) => boolean, label: string) =>
-  until(async () => (await Promise.all(gates.map(readiness))).every(holds), 20_000, label);
+export const untilEach = (
+  gates: readonly ServingProcess[],
+  holds: (state: RedisState) => boolean,
+  label: string,
+  longestMs = 20_000,
+) => until(async () => (await Promise.all(gates.map(readiness))).every(holds), longestMs, label);
 
 export const allKnow = (gates: readonly ServingProcess[]) =>
   untilEach(gates, (state) => state.gates === gates.length, 'each gate knows of all');

@@ -39,6 +39,17 @@ test('four gates admit as many requests of one user as one gate would, within on
   expect(admitted(asked) / exact).toBeLessThan(1.01);
 });
 
+test('gates with other limits are told', async () => {
+  const redis = await redisOfTest();
+  const settings = { MODELGATE_REDIS_URL: redis.url, MODELGATE_LIMIT_USER: '1/1h:19' };
+  const all = [
+    ...(await gatesOfTest(1, settings)),
+    ...(await gatesOfTest(1, { ...settings, MODELGATE_LIMIT_USER: '100/1s' })),
+  ];
+  await untilEach(all, ({ warning }) => warning?.includes('have other limits') === true, 'each gate warns', 30_000);
+  for (const gate of all) expect(await gate.line(/have other limits/)).toMatchObject({ level: 'warn' });
+});
+
 const chat = (gate: ServingProcess, headers: Record<string, string>, signal?: AbortSignal) =>
   fetch(`${gate.url}/api/chat/completions`, {
     method: 'POST',
@@ -79,6 +90,8 @@ describe('places of chats', () => {
     await until(free, 70_000, 'a place of the killed gate is free again');
     expect(Date.now() - killedAt).toBeGreaterThan(38_000);
     expect(await redis.ask('ZCARD', '{modelgate}:places:ann')).toBeLessThanOrEqual(4);
+    // of the same limits
+    expect((await readiness(second)).warning).toBeNull();
     await cancel([...atOnce, ...running]);
   }, 120_000);
 });
