@@ -24,6 +24,8 @@ const MOST = 100;
 /** After the end of the call: a fresh generation may be unknown to the provider for a moment. Then it is estimated. */
 const TRIES_AFTER_MS = [2_000, 10_000, 30_000, 120_000, 600_000];
 const PATIENCE_MS = 10_000;
+/** Of an answer, which has some 2 KB: many are read at once, and each is parsed in one go. */
+const MOST_BYTES = 64 * 1024;
 
 type Unresolved = Awaited<ReturnType<Ledger['unresolved']>>[number];
 
@@ -89,8 +91,8 @@ export const createLookup = ({ providers, ownKeyOf }: Pick<ReconcileParts, 'prov
 
 async function askWith({ upstream, url }: Provider, key: string | undefined, id: string): Promise<Usage | undefined> {
   const keyLines = key === undefined ? [] : ['authorization', `Bearer ${key}`];
-  const lines = ['host', url.host, 'accept', 'application/json', ...keyLines];
-  const ask = createAsk(upstream, lines, AbortSignal.timeout(PATIENCE_MS));
+  const lines = ['host', url.host, 'accept', 'application/json', 'accept-encoding', 'identity', ...keyLines];
+  const ask = createAsk(upstream, lines, AbortSignal.timeout(PATIENCE_MS), MOST_BYTES);
   const answer = await ask(`${baseOf(url)}/generation?id=${encodeURIComponent(id)}`).catch(() => undefined);
-  return answer?.status === 200 ? readGeneration(tryParseJson(answer.body.toString('utf8'))) : undefined;
+  return answer?.status === 200 ? readGeneration(tryParseJson(answer.body.toString('utf8')), id) : undefined;
 }

@@ -25,7 +25,7 @@ export const MAX_REWRITTEN_BYTES = 64 * 1024 * 1024;
 
 /** May reject with a GatewayError. @param ask sends the same request to another target */
 export type AnswerRewrite = (answer: BufferedAnswer, ask: AskUpstream) => BufferedAnswer | Promise<BufferedAnswer>;
-export type AskUpstream = (target: string) => Promise<BufferedAnswer>;
+type AskUpstream = (target: string) => Promise<BufferedAnswer>;
 
 /** Times in milliseconds of `performance.now()`. */
 export interface ForwardOutcome {

@@ -8,7 +8,7 @@ import type { Config } from '../config/schema.ts';
 import { type ErrorCode, GatewayError } from '../errors.ts';
 import { MAX_FIELDS, MAX_HEADER_BYTES, beyondHeaderLimit } from './answer.ts';
 import type { PeerLookup } from './client.ts';
-import { type AskUpstream, type BufferedAnswer, MAX_REWRITTEN_BYTES } from './exchange.ts';
+import { type BufferedAnswer, MAX_REWRITTEN_BYTES } from './exchange.ts';
 import { responseLines } from './headers.ts';
 
 /** Why a backend cannot be reached, as what follows its name in a sentence. */
@@ -134,19 +134,23 @@ const isRedirect = (status: number): boolean => [301, 302, 303, 307, 308].includ
 const redirected = (): GatewayError =>
   new GatewayError('upstream_invalid', { detail: 'It redirects elsewhere, which is not followed.' });
 
-/** Asks for further pages of an answer, with the headers of its request. */
-export function createAsk(upstream: Upstream, headers: string[], signal: AbortSignal | null = null): AskUpstream {
+/** Asks for further pages of an answer, with the headers of its request. @param most bytes of all of them */
+export function createAsk(upstream: Upstream, headers: string[], signal?: AbortSignal, most = MAX_REWRITTEN_BYTES) {
   let bytes = 0;
-  return async function ask(path): Promise<BufferedAnswer> {
+  return async function ask(path: string): Promise<BufferedAnswer> {
     try {
-      const answer = await upstream.pool.request({ path, method: 'GET', headers, signal });
-      if (upstream.peerOf === undefined && isRedirect(answer.statusCode)) throw redirected();
+      const answer = await upstream.pool.request({ path, method: 'GET', headers, signal: signal ?? null });
+      const isElsewhere = upstream.peerOf === undefined && isRedirect(answer.statusCode);
       const chunks: Buffer[] = [];
       for await (const chunk of answer.body as AsyncIterable<Buffer>) {
         bytes += chunk.length;
-        if (bytes > MAX_REWRITTEN_BYTES) throw new GatewayError('upstream_invalid', { detail: TOO_LONG });
+        // what is left unread without an end of it would keep its connection
+        if (isElsewhere) break;
+        if (bytes > most)
+          throw new GatewayError('upstream_invalid', { detail: `Its pages have more than ${most / 1024 ** 2} MB.` });
         chunks.push(chunk);
       }
+      if (isElsewhere) throw redirected();
       const lines = responseLines(answer.headers, answer.statusCode, undefined);
       return { status: answer.statusCode, headers: lines, body: Buffer.concat(chunks) };
     } catch (cause) {
@@ -154,8 +158,6 @@ export function createAsk(upstream: Upstream, headers: string[], signal: AbortSi
     }
   };
 }
-
-const TOO_LONG = `Its pages have more than ${MAX_REWRITTEN_BYTES / 1024 ** 2} MB.`;
 
 // undici takes a 100 without `Expect` for the end; a client must bear it (RFC 9110 15.2), so it is shown a 102.
 

@@ -112,10 +112,11 @@ const ollamaUsage = (counts: Counts): Usage => ({
 
 /**
  * OpenRouter's answer to `GET /api/v1/generation?id=`.
- * @returns undefined where it has no figures
+ * @param asked the id @returns undefined where it has no figures, or is about another one
  */
-export function readGeneration(answer: unknown): Usage | undefined {
+export function readGeneration(answer: unknown, asked: string): Usage | undefined {
   const data = isObject(answer) && isObject(answer['data']) ? answer['data'] : {};
+  if ((data['id'] ?? asked) !== asked) return undefined;
   const usage = {
     input: countOf(data['native_tokens_prompt']) ?? countOf(data['tokens_prompt']),
     inputCached: countOf(data['native_tokens_cached']),

@@ -108,20 +108,25 @@ describe('the answer to a generation id', () => {
   const READ = { input: 11, inputCached: 0, output: 26, outputReasoning: 5, costNano: 1_500_000 };
 
   test('has the model’s own tokens, and the cost', () => {
-    expect(readGeneration({ data })).toEqual(READ);
+    expect(readGeneration({ data }, 'gen-1')).toEqual(READ);
   });
   test('has other tokens where those are not known', () => {
     expect(
-      known(readGeneration({ data: { tokens_prompt: 10, tokens_completion: 25, native_tokens_prompt: null } })),
+      known(
+        readGeneration({ data: { tokens_prompt: 10, tokens_completion: 25, native_tokens_prompt: null } }, 'gen-1'),
+      ),
     ).toEqual({ input: 10, output: 25 });
   });
   test('with a key of one’s own has what the model has cost, too', () => {
-    expect(readGeneration({ data: { ...data, is_byok: true } })).toEqual({ ...READ, costNano: 2_700_000 });
+    expect(readGeneration({ data: { ...data, is_byok: true } }, 'gen-1')).toEqual({ ...READ, costNano: 2_700_000 });
   });
-  test.each([[undefined], [{ error: { code: 404 } }], [{ data: null }], [{ data: { id: 'gen-1', total_cost: null } }]])(
-    'is none in %j',
-    (answer) => {
-      expect(readGeneration(answer)).toBeUndefined();
-    },
-  );
+  test.each([
+    [undefined],
+    [{ error: { code: 404 } }],
+    [{ data: null }],
+    [{ data: { id: 'gen-1', total_cost: null } }],
+    [{ data: { ...data, id: 'gen-2' } }],
+  ])('is none in %j', (answer) => {
+    expect(readGeneration(answer, 'gen-1')).toBeUndefined();
+  });
 });
