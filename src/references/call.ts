@@ -2,7 +2,7 @@
 import { GatewayError } from '../errors.ts';
 import { isObject } from './json.ts';
 import { type Place, placeOf } from './members.ts';
-import { foldKey } from './references.ts';
+import { SCHEMAS, foldKey } from './references.ts';
 
 export interface CallFacts {
   /** A form (`multipart/form-data`): nothing else is read of it. */
@@ -18,7 +18,7 @@ export interface CallFacts {
    * provider keeps; nowhere that has a bound, where the provider runs tools and asks the model again with what they say.
    */
   readonly reads: 'body' | 'context' | 'unbounded';
-  /** Choices of a chat, or pictures; undefined in a form that providers read in different ways. */
+  /** Answers: choices of each prompt, pictures, documents to rank; undefined in a form that providers read in different ways. */
   readonly n: number | undefined;
   /** Characters of a text that is to be spoken. */
   readonly characters: number | undefined;
@@ -48,6 +48,15 @@ const LIMITS: Readonly<Record<string, readonly string[]>> = {
   messages: ['max_tokens'],
 };
 
+/** Settings beneath others, which routers put in the place of the call's own (LiteLLM's `extra_body` and `fallbacks`), and what takes limits away there. */
+const LIMITS_BENEATH = [...new Set(Object.values(LIMITS).flat()), 'num_predict'];
+const DROPPING = ['drop_params', 'additional_drop_params'];
+/** llama.cpp has a name of its own for them, too. */
+const CHOICES = ['n', 'n_cmpl'];
+const SETTINGS = [...LIMITS_BENEATH, ...DROPPING, ...CHOICES];
+/** Words, schemas and notes of the caller. */
+const NO_SETTINGS = ['messages', 'input', 'prompt', 'tools', 'functions', ...Object.keys(SCHEMAS)];
+
 /** What the provider keeps, and what it runs by itself: OpenAI, OpenRouter, xAI, Anthropic. */
 const KEPT = ['previous_response_id', 'conversation'];
 const RUN_BY_PROVIDER = ['plugins', 'web_search_options', 'search_parameters', 'mcp_servers', 'container'];
@@ -56,8 +65,8 @@ const OWN_TOOLS: ReadonlySet<unknown> = new Set([undefined, 'function', 'custom'
 
 /** All members that are read here. */
 const READ: ReadonlySet<string> = new Set([
-  ...[...Object.keys(SET), ...DETACHING, ...Object.values(LIMITS).flat(), ...KEPT, ...RUN_BY_PROVIDER],
-  ...['stream', 'include_usage', 'options', 'n', 'best_of', 'input', 'messages', 'images', 'tools'],
+  ...[...Object.keys(SET), ...DETACHING, ...Object.values(LIMITS).flat(), ...KEPT, ...RUN_BY_PROVIDER, ...CHOICES],
+  ...['stream', 'include_usage', 'options', 'best_of', 'input', 'messages', 'images', 'tools'],
 ]);
 
 /** Ollama streams unless it is asked not to (api/types.go), and has its limit among the options of the model. */
@@ -81,23 +90,51 @@ export const FORM_CALL: CallFacts = {
  */
 export function readCallFacts(body: Buffer, value: unknown, endpoint: string): CallFacts {
   const call = isObject(value) ? value : {};
-  const { stream, stream_options: options, n, best_of: best, input } = call;
+  const { stream, stream_options: options, input } = call;
   for (const one of [call, options]) refuseOtherLetters(one);
   const isOllama = OLLAMA.has(endpoint);
   const limits = (LIMITS[endpoint] ?? []).map((name) => call[name]);
   const limit = isOllama && isObject(call['options']) ? call['options']['num_predict'] : undefined;
+  const own = greatest([...limits, limit]);
+  const beneath = Object.fromEntries(SETTINGS.map((name): [string, unknown[]] => [name, []]));
+  const nested = Object.entries(call).filter(([key]) => !NO_SETTINGS.includes(key));
+  for (const [, one] of nested) collectSettings(one, beneath);
+  const places = [call, ...nested.map(([, one]) => one).filter(isObject)];
+  const beneathOf = (names: readonly string[]) => names.flatMap((name) => beneath[name] ?? []);
+  const dropping = [...DROPPING.map((name) => call[name]), ...beneathOf(DROPPING)];
+  // What the best were chosen from is charged too
+  const choices = [...CHOICES, 'best_of'].map((name) => call[name]);
+  const n = greatest([1, ...choices, ...beneathOf(CHOICES)]);
   return {
     isForm: false,
     isStreamed: isOllama ? stream !== false : (stream ?? false) !== false,
     asksForUsage: asksForUsage(options),
-    outputLimit: greatest([...limits, limit]),
-    reads: readsOf(call),
-    // What the best were chosen from is charged too
-    n: greatest([n ?? 1, best]),
+    outputLimit: own && greatest([own, ...beneathOf(LIMITS_BENEATH), ...dropping]),
+    reads: READS.find((one) => places.some((place) => readsOf(place) === one)) ?? 'unbounded',
+    n: n && greatest([n * inputsOf(places, endpoint)]),
     characters: endpoint === 'audio/speech' && typeof input === 'string' ? charactersOf(input) : undefined,
     detaching: DETACHING.filter((name) => (call[name] ?? false) !== false),
     place: placeOf(body, value, SET),
   };
+}
+
+function collectSettings(value: unknown, into: Readonly<Record<string, unknown[]>>): void {
+  if (Array.isArray(value)) for (const one of value) collectSettings(one, into);
+  if (!isObject(value)) return;
+  for (const [key, one] of Object.entries(value)) {
+    if (NO_SETTINGS.includes(key)) continue;
+    const name = foldKey(key);
+    if (Object.hasOwn(into, name)) into[name]?.push(one);
+    collectSettings(one, into);
+  }
+}
+
+/** Each prompt is answered by itself (OpenAI), and a reranker reads the question anew with each document. */
+function inputsOf(places: readonly Readonly<Record<string, unknown>>[], endpoint: string): number {
+  const inputs = { completions: places.map(({ prompt }) => prompt), rerank: places.flatMap(Object.values) }[endpoint];
+  // of numbers it is one prompt, in tokens
+  const isSeveral = (one: unknown): one is unknown[] => Array.isArray(one) && typeof one[0] !== 'number';
+  return (inputs ?? []).filter(isSeveral).reduce((most, { length }) => Math.max(most, length), 1);
 }
 
 /** Servers in Go take them too, and of two the later one (see `foldKey`): who judges one must not send both. */
@@ -106,6 +143,9 @@ function refuseOtherLetters(value: unknown): void {
   if (other === undefined) return;
   throw new GatewayError('body_unreadable', { detail: `Found "${foldKey(other)}" in other letters.` });
 }
+
+/** The least bounded first. */
+const READS = ['unbounded', 'context', 'body'] as const;
 
 function readsOf(call: Readonly<Record<string, unknown>>): CallFacts['reads'] {
   const isThere = (name: string): boolean => (call[name] ?? undefined) !== undefined;
@@ -116,14 +156,14 @@ function readsOf(call: Readonly<Record<string, unknown>>): CallFacts['reads'] {
   return KEPT.some(isThere) || holdsOther({ messages, input, images }) ? 'context' : 'body';
 }
 
-/** What is no text, in the words of all dialects. */
-const OTHER = /image|audio|video|file|document/;
+/** What is no text, or only the name of what the provider keeps, in the words of all dialects. */
+const OTHER = /image|audio|video|file|document|reference/;
 
 function holdsOther(value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return false;
   if (Array.isArray(value)) return value.some(holdsOther);
-  const { type, images } = value as Readonly<Record<string, unknown>>;
-  if ((typeof type === 'string' && OTHER.test(type)) || Array.isArray(images)) return true;
+  const { type, images, audio } = value as Readonly<Record<string, unknown>>;
+  if ((typeof type === 'string' && OTHER.test(type)) || Array.isArray(images) || isObject(audio)) return true;
   return Object.values(value).some(holdsOther);
 }
 
@@ -136,7 +176,7 @@ function asksForUsage(options: unknown): boolean | undefined {
 /** @returns undefined where there is none, or one that is no positive integer: of `"9"` and `-1` nothing is known */
 function greatest(values: readonly unknown[]): number | undefined {
   const named = values.filter((value) => value !== undefined && value !== null);
-  return named.length > 0 && named.every(isCount) ? Math.max(...named) : undefined;
+  return named.length > 0 && named.every(isCount) ? named.reduce((most, one) => Math.max(most, one)) : undefined;
 }
 
 const isCount = (value: unknown): value is number =>

@@ -41,7 +41,7 @@ interface Schemas {
  * Content of a request's parameters. Sources: OpenAI API reference (`metadata`, `response_format`, `text.format`), Ollama
  * API (`format`), vLLM (`guided_json`, `structured_outputs`), Anthropic API (`output_config.format`).
  */
-const SCHEMAS: Schemas = {
+export const SCHEMAS: Schemas = {
   metadata: 'content',
   format: 'content',
   guided_json: 'content',

@@ -55,10 +55,11 @@ export function reservationOf(call: Call, admission: Admission, known: Known): R
   }
   const bounded = hard.find(({ measure }) => measure === 'tokens' || (measure === 'usd' && !isFree));
   if (call.isFree || bounded === undefined) return bothOf(ONE);
-  // No token is shorter than a byte
-  const input = { body: call.bytesIn, context: known.context, unbounded: undefined }[admission.reads];
-  if (maxOutput === undefined || choices === undefined || input === undefined)
-    return refusal('unbounded_model', bounded);
+  if (choices === undefined) return refusal('unbounded_model', bounded);
+  // No token is shorter than a byte; a reranker reads the question with each document
+  const body = call.kind === 'service' ? call.bytesIn * choices : call.bytesIn;
+  const input = { body, context: known.context, unbounded: undefined }[admission.reads];
+  if (maxOutput === undefined || input === undefined) return refusal('unbounded_model', bounded);
   const output = maxOutput * choices;
   const most = { input, inputCacheWrite: dearerWrite(price) ? input : 0, output };
   const nano = isFree || price === undefined || !isKnown ? 0 : (costOf(price, most) ?? Number.MAX_SAFE_INTEGER);

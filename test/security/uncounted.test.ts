@@ -400,6 +400,9 @@ describe('a budget', () => {
     ['/chat/completions', { max_tokens: 5, messages: [{ content: [{ type: 'image_url', image_url: { url: 'x' } }] }] }],
     ['/responses', { max_output_tokens: 5, input: 'x', previous_response_id: 'resp_1' }],
     ['/responses', { max_output_tokens: 5, input: 'x', tools: [{ type: 'web_search' }] }],
+    ['/chat/completions', { max_tokens: 5, extra_body: { max_tokens: 9_000 } }],
+    ['/completions', { max_tokens: 5, prompt: Array(200).fill('') }],
+    ['/rerank', { query: 'x'.repeat(100), documents: Array(20).fill('') }],
   ])('that no call may exceed is not passed by what the body does not hold: %s %j', async (path, body) => {
     await startDoor(whole(), { MODELGATE_BUDGET_RESERVE: 'maximum' });
     addBudget({ measure: 'tokens', amount: 1_000 });

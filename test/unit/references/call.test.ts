@@ -71,6 +71,22 @@ describe('the limit of the output', () => {
     expect(factsOf({ max_tokens: 7, n_predict: limit }).outputLimit).toBeUndefined();
   });
 
+  test.each([
+    [{ extra_body: { max_tokens: 900 } }, 900],
+    [{ litellm_params: { extra_body: [{ max_output_tokens: 900 }] } }, 900],
+    [{ fallbacks: [{ model: 'A', max_completion_tokens: 900 }] }, 900],
+    [{ extra_body: { Max_Tokens: 900 } }, 900],
+    [{ extra_body: Array(200_000).fill({ n_predict: 900 }) }, 900],
+    [{ extra_body: { max_tokens: '900' } }, undefined],
+    [{ additional_drop_params: ['max_tokens'] }, undefined],
+    [{ extra_body: { drop_params: true } }, undefined],
+    [{ reasoning: { max_tokens: 5 }, extra_body: { max_tokens: null } }, 7],
+    [{ guided_json: { properties: { n: {} } }, extra_body: { guided_json: { n: {} } }, format: { n: {} } }, 7],
+    [{ messages: [{ max_tokens: 900 }], response_format: { schema: { n: {}, max_tokens: {} } } }, 7],
+  ])('is what routers put in its place (%#)', (beneath, expected) => {
+    expect(factsOf({ max_tokens: 7, ...beneath })).toMatchObject({ outputLimit: expected, n: 1 });
+  });
+
   test('is the other one where one is null', () => {
     expect(factsOf({ max_tokens: 7, max_completion_tokens: null }).outputLimit).toBe(7);
   });
@@ -83,6 +99,22 @@ test('choices are counted with those that the best were chosen from', () => {
   expect(factsOf({ n: 2 }).n).toBe(2);
   expect(factsOf({ n: 2, best_of: 5 }, 'completions').n).toBe(5);
   expect(factsOf({ n: 3 }, 'images/generations').n).toBe(3);
+  expect(factsOf({ n: 1, n_cmpl: 4 }).n).toBe(4);
+  expect(factsOf({ n: 1, extra_body: { n: 4 } }).n).toBe(4);
+});
+
+test.each([
+  ['completions', { prompt: 'one' }, 2],
+  ['completions', { prompt: ['one', 'two', 'three'] }, 6],
+  ['completions', { prompt: [[1, 2], [3]] }, 4],
+  ['completions', { prompt: [1, 2, 3] }, 2],
+  ['completions', { prompt: [] }, 2],
+  ['chat/completions', { prompt: ['one', 'two'] }, 2],
+  ['rerank', { query: 'x', documents: ['one', { text: 'two' }, 'three'] }, 6],
+  ['rerank', { query: 'x', texts: ['one', 'two'] }, 4],
+  ['completions', { prompt: 'one', extra_body: { prompt: ['one', 'two', 'three'] } }, 6],
+])('%s answers each of its inputs: %j', (endpoint, call, expected) => {
+  expect(factsOf({ n: 2, ...call }, endpoint).n).toBe(expected);
 });
 
 test.each([
@@ -94,11 +126,16 @@ test.each([
   [{ messages: [{ content: 'x', images: ['YQ=='] }] }, 'context'],
   [{ prompt: 'x', images: ['YQ=='] }, 'context'],
   [{ input: [{ content: [{ type: 'input_file', file_id: 'f' }] }] }, 'context'],
+  [{ input: [{ type: 'item_reference', id: 'msg_1' }] }, 'context'],
+  [{ messages: [{ role: 'assistant', audio: { id: 'audio_1' } }] }, 'context'],
   [{ input: 'x', previous_response_id: 'resp_1' }, 'context'],
   [{ input: 'x', conversation: 'conv_1' }, 'context'],
   [{ input: 'x', tools: [{ type: 'function' }, { type: 'web_search' }] }, 'unbounded'],
   [{ messages: [], plugins: [{ id: 'web' }] }, 'unbounded'],
   [{ messages: [], web_search_options: {} }, 'unbounded'],
+  [{ messages: [], extra_body: { plugins: [{ id: 'web' }] } }, 'unbounded'],
+  [{ messages: [], extra_body: { messages: [{ content: [{ type: 'image_url' }] }] } }, 'context'],
+  [{ messages: [], metadata: { conversation: 'x', container: 'y' } }, 'body'],
 ])('what the model reads is bounded: %j by %s', (call, expected) => {
   expect(factsOf(call).reads).toBe(expected);
 });
