@@ -55,7 +55,10 @@ $ modelgate usage invoice ${ON_MONTH} --org mai_client_acme --json`,
     return {
       record: { month: options.month, invoices },
       parts: [tableOfLines(invoices, options.csv), ...(options.csv === true ? [] : [tableOfTotals(invoices)])],
-      notes: invoices.flatMap((invoice) => notesOn(invoice, Date.now())),
+      notes: [
+        invoices.length === 0 && `No organization has used anything in ${options.month}.`,
+        ...invoices.flatMap((invoice) => notesOn(invoice, Date.now())),
+      ],
     };
   },
 );

@@ -198,6 +198,12 @@ test('the name of the settings counts where the backend has none for that organi
   expect(await namesOf('globex')).toEqual(['', 'globex GmbH']);
 });
 
+test('a month in which nothing was used is said', async () => {
+  const { rows, stderr } = await csvOf(usageOfTest(), []);
+  expect(rows).toEqual([]);
+  expect(stderr).toContain('No organization has used anything in 2026-10.');
+});
+
 test('one USD is no other number of USD', async () => {
   const words = ['usage', 'invoice', '--month', '2026-10', '--usage-database', usageOfTest().path, '--currency', 'USD'];
   expect(await runCommand([...words, '--rate', '4'])).toEqual({
