@@ -25,9 +25,12 @@ const USED = `SELECT
       WHERE organization_id = $organization AND started_at >= $periodStart AND started_at < $periodEnd
         AND ${UNSETTLED} AND ${counts('$pattern', '$user', 'model', 'user_id')}) AS reserved`;
 
-const MAKE = `INSERT OR IGNORE INTO usage_budget_state
+/** In the place of what it was before, where its row in the policy counts something else since. */
+const MAKE = `INSERT INTO usage_budget_state
     (organization_id, budget_id, period_start, user_id, period_end, measure, pattern, spent, reserved)
-  SELECT $organization, $budget, $periodStart, $user, $periodEnd, $measure, $pattern, spent, reserved FROM (${USED}) AS used`;
+  SELECT $organization, $budget, $periodStart, $user, $periodEnd, $measure, $pattern, spent, reserved FROM (${USED}) AS used WHERE true
+  ON CONFLICT (organization_id, budget_id, period_start, user_id) DO UPDATE SET period_end = excluded.period_end,
+    measure = excluded.measure, pattern = excluded.pattern, spent = excluded.spent, reserved = excluded.reserved, soft_said = 0`;
 
 const MOVE = `UPDATE usage_budget_state SET
     spent = spent + ${measured('measure', '$spentNano', '$spentTokens', '$spentRequests')},
@@ -35,8 +38,8 @@ const MOVE = `UPDATE usage_budget_state SET
   WHERE organization_id = $organization AND period_start <= $startedAt AND period_end > $startedAt
     AND ${counts('pattern', 'user_id', '$model', '$user')}`;
 
-const KEY =
-  'organization_id = $organization AND budget_id = $budget AND period_start = $periodStart AND user_id = $user';
+const KEY = `organization_id = $organization AND budget_id = $budget AND period_start = $periodStart AND user_id = $user
+  AND period_end = $periodEnd AND measure = $measure AND pattern = $pattern`;
 
 const FIND = `SELECT spent, reserved, soft_said AS softSaid FROM usage_budget_state WHERE ${KEY}`;
 
@@ -64,7 +67,8 @@ export function createBudgetStates(connection: Connection, seen?: SeenStates) {
     `UPDATE usage_budget_state SET soft_said = 1 WHERE ${KEY} AND soft_said = 0 AND spent >= $softAt`,
   );
   function find(organization: string, charge: Charge): State | undefined {
-    const key = JSON.stringify([organization, charge.budget, charge.periodStart, charge.user]);
+    const { budget, periodStart, periodEnd, user, measure, pattern } = charge;
+    const key = JSON.stringify([organization, budget, periodStart, periodEnd, user, measure, pattern]);
     const state = seen?.get(key)?.state ?? stored.get({ organization, ...charge });
     if (state !== undefined) seen?.set(key, { organization, charge, state });
     return state;

@@ -383,6 +383,17 @@ describe('a budget', () => {
     expect((await door.ledger.sums())?.map(({ model }) => model)).toEqual(['A', 'dear']);
   });
 
+  test.each<[what: string, before: Record<string, string | number>, after: string]>([
+    ['scope', { scope: 'model:dear' }, "scope = 'organization', amount = 2"],
+    ['measure', { measure: 'tokens', amount: 500 }, "measure = 'requests', amount = 2"],
+  ])('whose %s was changed by hand counts from its beginning what it says now', async (_, before, after) => {
+    await startDoor(whole());
+    addBudget({ measure: 'requests', amount: 1, ...before });
+    expect((await ask({ model: 'dear' })).status).toBe(200);
+    door.database.run(`UPDATE organization_budgets SET ${after}`);
+    expect([(await ask({})).status, (await ask({})).status]).toEqual([200, 402]);
+  });
+
   test('is not that of an organization which has not granted all that may run', async () => {
     await startDoor(whole());
     door.database.addMember('globex', 'ann');
