@@ -15,6 +15,12 @@ type Query = (id: string, list?: string | null) => Iterable<Row>;
 /** Rows of a chat's messages, of which no more are counted. */
 export const MANY_ROWS = 2_000;
 
+/** Bytes of documents other than chats, read in some 10 ms: what is longer is no JSON, so that nobody waits for it. */
+export const MOST_NAMING = 1_000_000;
+
+const bounded = (column: string): string =>
+  `CASE WHEN octet_length(${column}) > ${MOST_NAMING} THEN '[' ELSE ${column} END`;
+
 export type StoredReader = ReturnType<typeof prepareStoredReferences>;
 export type StoredChat = NonNullable<ReturnType<StoredReader['chat']>>;
 
@@ -31,7 +37,7 @@ export function prepareStoredReferences(connection: Connection, schema: Schema) 
     const rows = query(present, `SELECT ${source} WHERE id = $id`);
     return (id: string) => readable(() => [...rows(id)].flatMap((row) => toNames(row['stored'])));
   };
-  const timer = query(schema.chatMeta, 'SELECT meta FROM chat WHERE id = $id');
+  const timer = query(schema.chatMeta, `SELECT ${bounded('meta')} AS meta FROM chat WHERE id = $id`);
   const many = `SELECT 1 FROM chat_message WHERE chat_id = $id LIMIT ${MANY_ROWS}`;
   const rows = schema.chatMessageDetails ? `(SELECT count(*) FROM (${many}))` : '0';
   const size = query(schema.chat, `SELECT octet_length(chat) AS bytes, ${rows} AS rows FROM chat WHERE id = $id`);
@@ -45,17 +51,26 @@ export function prepareStoredReferences(connection: Connection, schema: Schema) 
     ofTimers: (ids: readonly string[]) =>
       readable(() => {
         const reader = new ChatReader();
+        let left = MOST_NAMING;
         for (const { meta } of ids.flatMap((id) => [...timer(id)])) {
-          readJson(meta, (value) => reader.readMeta(value), reader);
+          if (typeof meta === 'string') left -= meta.length;
+          readJson(left < 0 ? '[' : meta, (value) => reader.readMeta(value), reader);
         }
         return everyName(reader.names());
       }),
     /** The model that answered a channel message. */
-    ofChannelMessage: named(schema.channelMessage, "json_extract(meta, '$.model_id') AS stored FROM message"),
+    ofChannelMessage: named(
+      schema.channelMessage,
+      `json_extract(${bounded('meta')}, '$.model_id') AS stored FROM message`,
+    ),
     /** From 0.9. */
-    ofAutomation: named(schema.automation, "json_extract(data, '$.model_id') AS stored FROM automation"),
+    ofAutomation: named(schema.automation, `json_extract(${bounded('data')}, '$.model_id') AS stored FROM automation`),
     /** Base and parameter models in the snapshot of an earlier version of a preset (0.12). */
-    ofPresetVersion: named(schema.modelHistory, 'snapshot AS stored FROM model_history', modelsOfSnapshot),
+    ofPresetVersion: named(
+      schema.modelHistory,
+      `${bounded('snapshot')} AS stored FROM model_history`,
+      modelsOfSnapshot,
+    ),
   };
 }
 

@@ -1,7 +1,8 @@
 /** Runs of stored chats on PostgreSQL: what one of them asks of the database, runs of others do not wait for. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, onTestFinished, test } from 'vitest';
-import { policyOf } from '../support/database/postgres-policy.ts';
+import { createStore } from '../../src/store/store.ts';
+import { addressOf, policyOf } from '../support/database/postgres-policy.ts';
 import { type ServingProcess, serveModelgate } from '../support/gate/gate-process.ts';
 import { TEST_SECRET, mintSession } from '../support/gate/session.ts';
 import { startPostgres } from '../support/postgres.ts';
@@ -88,3 +89,46 @@ test('a chat whose id no text of PostgreSQL can be is none, and no failure', asy
   const { gate } = await gateOfTest();
   for (const id of ['a\0b', '\ud800']) expect(await runChat(gate, id, 'ada')).toMatchObject({ status: 200 });
 });
+
+/** @returns the most time of this thread that passed between two of its turns, in ms: what others on the machine take is not in it */
+async function longestTurn(work: Promise<unknown>): Promise<number> {
+  const state = { isUnderWay: true };
+  const ended = work.finally(() => (state.isUnderWay = false));
+  let longest = 0;
+  while (state.isUnderWay) {
+    const begin = process.threadCpuUsage();
+    await sleep(1);
+    const { user, system } = process.threadCpuUsage(begin);
+    longest = Math.max(longest, (user + system) / 1_000);
+  }
+  await ended;
+  return longest;
+}
+
+test(
+  'long documents pass neither the event loop nor the connection that others wait for',
+  { timeout: 60_000 },
+  async () => {
+    await using server = await startPostgres();
+    await using database = await server.createDatabase();
+    const policy = policyOf(database);
+    await policy.initialize();
+    const content = 'länger '.repeat(7_000_000);
+    await addChat(policy, 'long', 'eve', { history: { messages: { m: { model: 'gpt', content } } } });
+    await policy.run(`UPDATE chat SET meta = $1`, JSON.stringify({ run: { model_id: 'gpt', content } }));
+    const address = addressOf(database.url);
+    const store = await createStore({
+      ...{ database: { engine: 'postgresql', address }, autoEnroll: false },
+      warn: () => undefined,
+    });
+    const { stored } = store;
+    const chat = stored.chat('long', undefined, 'eve');
+    expect(await longestTurn(chat)).toBeLessThan(50);
+    expect([...((await chat)?.names.places.keys() ?? [])]).toEqual(['gpt']);
+    const long = stored.ofTimers(['long']);
+    expect(await Promise.race([long, stored.ofAutomation('none')])).toEqual([]);
+    expect(await longestTurn(long)).toBeLessThan(50);
+    expect(await long).toEqual(['\0']);
+    await store.close();
+  },
+);

@@ -9,7 +9,7 @@ import { isObject, tryParseJson } from '../../references/json.ts';
 import { CHAT_MODELS, ChatReader, UNREADABLE, everyName } from '../../references/saved-chat.ts';
 import type { StoredReading } from '../stored-reading.ts';
 import { createStoredLanes, isLongChat, readBounded } from '../stored-lanes.ts';
-import { type StoredChat, modelsOfSnapshot, readJson, readable } from '../stored-references.ts';
+import { type StoredChat, MANY_ROWS, MOST_NAMING, modelsOfSnapshot, readJson, readable } from '../stored-references.ts';
 import { RenewedLane } from './renewed-lane.ts';
 import { type Query, askingOn } from './chat-saves.ts';
 import { type Layout, readLayout } from './layout.ts';
@@ -29,97 +29,92 @@ interface ChatDocument {
 
 type Documents =
   | { readonly kind: 'chat'; readonly document: ChatDocument }
-  | { readonly kind: 'timers' | 'model_id' | 'snapshot'; readonly texts: readonly (string | null)[] };
+  | { readonly kind: NamedKind; readonly texts: readonly (string | null)[] };
 
-const LONG_DEADLINE_MS = 10_000;
+/** Where documents stand that name models, beside chats. */
+const COLUMNS = {
+  timers: ['chat', 'meta'],
+  message: ['message', 'meta'],
+  automation: ['automation', 'data'],
+  snapshot: ['model_history', 'snapshot'],
+} as const;
+type NamedKind = keyof typeof COLUMNS;
 
-/** @param address for a connection of their own to read long chats by, closed where none is read */
-export function createPostgresStoredReading(slow: RenewedLane<Layout>, address: PostgresAddress): StoredReading {
-  const long = new RenewedLane({
-    ...{ address, queryTimeoutMs: LONG_DEADLINE_MS, applicationName: 'modelgate, long chats' },
-    prepare: (connection) => readLayout(connection, address.schema ?? 'public'),
-  });
-  const lanes = createStoredLanes({ script: new URL(import.meta.url), workerData: { documents: true } }, 768);
-  const asked = askingOn(slow);
-  const askedLong = askingOn(long);
-  const inTurn = createTurns();
-
-  /** @returns models that one column of the rows with these ids names */
-  async function named(
-    ids: readonly string[],
-    table: string,
-    column: string,
-    kind: 'timers' | 'model_id' | 'snapshot',
-  ) {
-    const texts = await asked(async (query, { at, has }) => {
-      const askable = ids.filter((id) => !isUnaskable(id));
-      if (!has(table, 'id', column) || askable.length === 0) return [];
-      const sql = `SELECT ${column}::text AS document FROM ${at(table)} WHERE id = ANY($1::text[])`;
-      return (await query<{ document: string | null }>(sql, [askable])).map(({ document }) => document);
-    });
-    return (await lanes.read({ kind, texts } satisfies Documents)) as readonly string[];
-  }
-
-  return {
-    async chat(id, places, payer) {
-      const mayBeLong = await asked((query, layout) => isStoredLong(query, layout, id));
-      const read = (query: Query, layout: Layout) => readChat(query, layout, id, places);
-      // within its turn: the next one has a connection of its own
-      const readLong = () => askedLong((query, layout) => read(query, layout).finally(() => long.renew()));
-      const found = await (mayBeLong ? inTurn(payer, readLong) : asked(read));
-      if (found === undefined) return undefined;
-      const { document, isLong } = found;
-      return (await lanes.read({ kind: 'chat', document } satisfies Documents, { isLong, payer })) as StoredChat;
-    },
-    ofTimers: (ids) => named(ids, 'chat', 'meta', 'timers'),
-    ofChannelMessage: (id) => named([id], 'message', 'meta', 'model_id'),
-    ofAutomation: (id) => named([id], 'automation', 'data', 'model_id'),
-    ofPresetVersion: (id) => named([id], 'model_history', 'snapshot', 'snapshot'),
-    close: lanes.close,
-  };
+interface Question {
+  readonly kind: Documents['kind'];
+  readonly ids: readonly string[];
+  readonly places?: readonly string[] | undefined;
 }
 
-/** Each of a payer's readings begins when that before it has ended: so many of one payer delay one of another by one. */
-function createTurns() {
-  const last = new Map<string | undefined, Promise<unknown>>();
-  return async <T>(payer: string | undefined, read: () => Promise<T>): Promise<T> => {
-    const turn = Promise.resolve(last.get(payer)).then(read);
-    const ended = turn.catch(() => undefined);
-    last.set(payer, ended);
-    await ended;
-    if (last.get(payer) === ended) last.delete(payer);
-    return turn;
+/** Found in place of what takes its time: a thread fetches that by itself. */
+const LONG = 'long';
+const LONG_DEADLINE_MS = 10_000;
+
+/** @param address for the thread of long documents: none of them passes the event loop, or a connection that others wait for */
+export function createPostgresStoredReading(slow: RenewedLane<Layout>, address: PostgresAddress): StoredReading {
+  const lanes = createStoredLanes({ script: new URL(import.meta.url), workerData: { documentsOf: address } }, 768);
+  const asked = askingOn(slow);
+
+  async function read(question: Question, payer?: string): Promise<unknown> {
+    const found = await asked((query, layout) => find(query, layout, question, STORED_BYTES));
+    if (found === undefined) return undefined;
+    return lanes.read(found === LONG ? question : found, { isLong: found === LONG, payer });
+  }
+  const named = async (kind: NamedKind, ids: readonly string[]) =>
+    ((await read({ kind, ids: ids.filter((id) => !isUnaskable(id)) })) ?? []) as readonly string[];
+
+  return {
+    chat: async (id, places, payer) =>
+      (await read({ kind: 'chat', ids: [id], places }, payer)) as StoredChat | undefined,
+    ofTimers: (ids) => named('timers', ids),
+    ofChannelMessage: (id) => named('message', [id]),
+    ofAutomation: (id) => named('automation', [id]),
+    ofPresetVersion: (id) => named('snapshot', [id]),
+    close: lanes.close,
   };
 }
 
 /** As it is stored, compressed: up to here it is read in some 20 ms. */
 const STORED_BYTES = 64_000;
+/** Of a row without anything: thousands of them take their time, too. */
+const ROW_BYTES = STORED_BYTES / MANY_ROWS;
 
-/** By what the rows say of their sizes: no document is unpacked for that. */
-async function isStoredLong(query: Query, { at, has }: Layout, id: string): Promise<boolean> {
-  if (isUnaskable(id) || !has('chat', 'id', 'chat')) return false;
-  const details = `SELECT sum(coalesce(pg_column_size(meta), 0) + coalesce(pg_column_size(output), 0))
-    FROM ${at('chat_message')} WHERE chat_id = $1`;
-  const [chat] = await query<{ bytes: number }>(
-    `SELECT (pg_column_size(chat) + coalesce((${hasDetails({ has }) ? details : 'SELECT 0'}), 0))::int8 AS bytes
-     FROM ${at('chat')} WHERE id = $1`,
-    [id],
+/**
+ * @param most bytes as stored; they are known without unpacking a document
+ * @returns undefined where there is nothing @throws GatewayError `chat_too_complex`
+ */
+async function find(query: Query, layout: Layout, { kind, ids, places }: Question, most: number) {
+  const [table, column] = kind === 'chat' ? (['chat', 'chat'] as const) : COLUMNS[kind];
+  const [id = ''] = ids;
+  if (isUnaskable(id) || !layout.has(table, 'id', column)) return undefined;
+  const details = `SELECT sum(coalesce(pg_column_size(meta), 0) + coalesce(pg_column_size(output), 0) + ${ROW_BYTES})
+    FROM ${layout.at('chat_message')} WHERE chat_id = ANY($1::text[])`;
+  const [stored] = await query<{ bytes: number }>(
+    `SELECT (sum(pg_column_size(${column})) + coalesce((${kind === 'chat' && hasDetails(layout) ? details : 'SELECT 0'}), 0))::int8 AS bytes
+     FROM ${layout.at(table)} WHERE id = ANY($1::text[])`,
+    [ids],
   );
-  return (chat?.bytes ?? 0) > STORED_BYTES;
+  if ((stored?.bytes ?? 0) > most) return LONG;
+  if (kind === 'chat') return readChat(query, layout, id, places, most);
+  const text = `${column}::text`;
+  const rows = await query<{ document: string | null }>(
+    `SELECT CASE WHEN sum(octet_length(${text})) OVER () > ${MOST_NAMING} THEN '[' ELSE ${text} END AS document
+     FROM ${layout.at(table)} WHERE id = ANY($1::text[])`,
+    [ids],
+  );
+  return { kind, texts: rows.map(({ document }) => document) } satisfies Documents;
 }
 
 const hasDetails = ({ has }: Pick<Layout, 'has'>): boolean => has('chat_message', 'id', 'model_id', 'meta', 'output');
 
-/** @returns undefined where there is no such chat @throws GatewayError `chat_too_complex` */
-async function readChat(query: Query, { at, has }: Layout, id: string, places: readonly string[] | undefined) {
-  if (isUnaskable(id) || !has('chat', 'id', 'chat')) return undefined;
+async function readChat(query: Query, { at, has }: Layout, id: string, places: Question['places'], most: number) {
   const sized = await query<{ bytes: number }>(
     `SELECT octet_length(chat::text) AS bytes FROM ${at('chat')} WHERE id = $1`,
     [id],
   );
   const bytes = sized[0]?.bytes ?? 0;
   // before it is sent
-  isLongChat({ bytes, rows: 0 });
+  if (isLongChat({ bytes, rows: 0 }) && most === STORED_BYTES) return LONG;
   const [chat] = await query<{ owner: unknown; chat: string | null }>(
     `SELECT user_id AS owner, chat::text AS chat FROM ${at('chat')} WHERE id = $1`,
     [id],
@@ -132,7 +127,7 @@ async function readChat(query: Query, { at, has }: Layout, id: string, places: r
       )
     : [];
   const document = { id, ...chat, rows, checkedByBackend: has('chat_message', 'chat_id', 'model_id'), places };
-  return { document, isLong: isLongChat({ bytes, rows: rows.length }) };
+  return { kind: 'chat', document } satisfies Documents;
 }
 
 // What follows runs in the threads alone.
@@ -147,7 +142,8 @@ function readDocuments(documents: Documents): StoredChat | readonly string[] {
         for (const text of documents.texts) readJson(text, (value) => reader.readMeta(value), reader);
         return everyName(reader.names());
       });
-    case 'model_id':
+    case 'message':
+    case 'automation':
       return readable(() => documents.texts.map((text) => memberOf(text, 'model_id')));
     case 'snapshot':
       return readable(() => documents.texts.flatMap(modelsOfSnapshot));
@@ -195,10 +191,24 @@ function readContent(reader: ChatReader, document: unknown, places: readonly str
   }
 }
 
-if (isObject(workerData) && workerData['documents'] === true) {
-  parentPort?.on('message', (documents: Documents) => {
-    void answerAs(() => readBounded(() => readDocuments(documents))).then((answered) =>
-      parentPort?.postMessage(answered),
-    );
+async function answer(message: Documents | Question, address: PostgresAddress): Promise<unknown> {
+  const documents = 'ids' in message ? await fetchLong(message, address) : message;
+  return documents === undefined ? undefined : readBounded(() => readDocuments(documents));
+}
+
+/** By a connection for this one alone. */
+function fetchLong(question: Question, address: PostgresAddress) {
+  const lane = new RenewedLane({
+    ...{ address, queryTimeoutMs: LONG_DEADLINE_MS, applicationName: 'modelgate, long documents' },
+    prepare: (connection) => readLayout(connection, address.schema ?? 'public'),
+  });
+  const found = askingOn(lane)((query, layout) => find(query, layout, question, Number.POSITIVE_INFINITY));
+  return found.finally(() => lane.renew()) as Promise<Documents | undefined>;
+}
+
+if (isObject(workerData) && isObject(workerData['documentsOf'])) {
+  const address = workerData['documentsOf'] as unknown as PostgresAddress;
+  parentPort?.on('message', (message: Documents | Question) => {
+    void answerAs(() => answer(message, address)).then((answered) => parentPort?.postMessage(answered));
   });
 }

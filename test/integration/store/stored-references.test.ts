@@ -1,6 +1,6 @@
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { parseModelId } from '../../../src/policy/grant.ts';
-import { everyName, namesAt as namesOf, parametersOf } from '../../../src/references/saved-chat.ts';
+import { UNREADABLE, everyName, namesAt as namesOf, parametersOf } from '../../../src/references/saved-chat.ts';
 import type { Store } from '../../../src/store/store.ts';
 import { type Era, type TestDatabase, ERAS } from '../../support/database/database.ts';
 import { databaseOfTest, openStore } from '../../support/database/opened-store.ts';
@@ -249,5 +249,25 @@ describe('other stored objects name', () => {
       );
     expect(await ask(prepare, (stored) => stored.ofPresetVersion('v'))).toEqual(['old base', 'old parameter']);
     expect(await ask(prepare, (stored) => stored.ofPresetVersion('w'))).toEqual([]);
+  });
+
+  test('what cannot be used, where they are longer than anybody should wait for', async () => {
+    const long = { content: 'x'.repeat(1_000_000) };
+    const prepare = (database: TestDatabase) => {
+      const meta = { model_id: 'A', run: { model_id: 'A' }, ...long };
+      database.addChat({ id: 'timer', user: 'eve', chat: {} });
+      database.run('UPDATE chat SET meta = ?', JSON.stringify(meta));
+      database.addChannelMessage({ id: 'm', user: 'ada', meta });
+      database.addAutomation({ id: 'auto', user: 'ada', data: { ...meta, prompt: 'x' } });
+      database.run(
+        "INSERT INTO model_history (id, model_id, snapshot, user_id, created_at) VALUES ('v', 'preset', ?, 'ada', 1)",
+        JSON.stringify({ base_model_id: 'A', ...long }),
+      );
+    };
+    const all = async (stored: Stored) => [
+      ...[...(await stored.ofTimers(['timer'])), ...(await stored.ofChannelMessage('m'))],
+      ...[...(await stored.ofAutomation('auto')), ...(await stored.ofPresetVersion('v'))],
+    ];
+    expect(await ask(prepare, all)).toEqual([UNREADABLE, UNREADABLE, UNREADABLE, UNREADABLE]);
   });
 });
