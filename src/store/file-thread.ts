@@ -88,7 +88,7 @@ function perform(file: OpenFile, id: number, task: FileTask): unknown {
       initialize(file, task.kind === 'start' ? STARTING_BUSY_MS : SERVING_BUSY_MS);
       return file.freshness.probeDoubted();
     case 'read':
-      return task.calls.map((call) => read(file, call));
+      return readSome(file, task.calls);
     case 'probe':
       file.freshness.probe();
       return isDiskFull(file.path);
@@ -120,6 +120,20 @@ function initialize(file: OpenFile, busyTimeoutMs: number): void {
     status.obstacle = `the policy tables could not be made: ${problem}`;
     warn('the policy tables could not be initialized', { problem, missing });
   }
+}
+
+/** Of one question: what others ask is answered in between. */
+const READ_MS = 4;
+
+/** @returns the answers of the first calls, of one at least */
+function readSome(file: OpenFile, calls: readonly PointCall[]) {
+  const until = performance.now() + READ_MS;
+  const found: ReturnType<typeof read>[] = [];
+  for (const call of calls) {
+    found.push(read(file, call));
+    if (performance.now() >= until) break;
+  }
+  return found;
 }
 
 /** Enrols a user, too. A file that cannot be written costs the membership, never the request. */

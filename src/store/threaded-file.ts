@@ -7,7 +7,7 @@ import { setImmediate } from 'node:timers/promises';
 import { BoundedCaller } from './bounded-call.ts';
 import type { FileAnswer, FileQuestion, FileSettings, FileTask, Warn } from './file-thread.ts';
 import { type FileStatus, type PointCall, type PointRead, type Source, unread } from './queries.ts';
-import { keyOf } from './foresight.ts';
+import { FileReads } from './file-reads.ts';
 import { NotLoaded } from './store-view.ts';
 
 interface ThreadedFileOptions extends Omit<FileSettings, 'busyTimeoutMs'> {
@@ -26,8 +26,6 @@ const START_DEADLINE_MS = 10_000;
 const INITIALIZE_DEADLINE_MS = 30_000;
 /** A look that began so short a time before a request serves it too. */
 const LOOK_EVERY_MS = 1;
-/** Reads in one question: some milliseconds of the thread's time. */
-const MAX_CALLS = 500;
 
 /** A lock that lasts this long is more than a commit, and so is any other trouble. */
 export const LONG_LOCK_MS = 1_000;
@@ -56,11 +54,18 @@ export class ThreadedFile implements Source {
   /** What was reported of it. */
   #isReported = false;
   #damage: FileStatus['damage'];
-  /** What could not be read since the last look. */
-  readonly #failed = new Set<string>();
+  readonly #reads: FileReads;
 
   constructor(options: ThreadedFileOptions) {
     this.#options = options;
+    this.#reads = new FileReads({
+      loaded: options.loaded,
+      ask: async (calls, take) => {
+        const answered = (values: unknown) => take((values ?? []) as Parameters<typeof take>[0]);
+        const found = await this.ask({ kind: 'read', calls }, undefined, answered);
+        return (found as readonly unknown[] | undefined)?.length;
+      },
+    });
   }
 
   get problem(): string | undefined {
@@ -116,27 +121,15 @@ export class ThreadedFile implements Source {
   }
 
   /** Has the thread read, and what was read taken over by `loaded` of the options. */
-  async load(calls: readonly PointCall[]): Promise<void> {
-    for (let from = 0; from < calls.length; from += MAX_CALLS) await this.#load(calls.slice(from, from + MAX_CALLS));
-  }
-
-  async #load(calls: readonly PointCall[]): Promise<void> {
-    const found = await this.ask({ kind: 'read', calls }, undefined, (answer) => {
-      const values = answer as readonly ({ readonly value: unknown } | undefined)[] | undefined;
-      calls.forEach((call, at) => {
-        const read = values?.[at];
-        if (read === undefined) this.#failed.add(keyOf(call));
-        else this.#options.loaded(call, read.value);
-      });
-    });
-    if (found === undefined) for (const call of calls) this.#failed.add(keyOf(call));
+  load(calls: readonly PointCall[]): Promise<void> {
+    return this.#reads.load(calls);
   }
 
   /** @returns nothing, where what was not loaded cannot be read @throws NotLoaded where it can */
   read(name: PointRead, key: string): undefined {
     const call = { name, key };
     const isHopeless = this.problem !== undefined && (this.#silentSince !== undefined || !this.status.isLocked);
-    if (!isHopeless && !this.#failed.has(keyOf(call))) throw new NotLoaded(call);
+    if (!isHopeless && !this.#reads.hasFailed(call)) throw new NotLoaded(call);
     // for a request that waits for short trouble: it may have come after the failure
     this.#skipped++;
   }
@@ -211,7 +204,7 @@ export class ThreadedFile implements Source {
 
   #begin(kind: 'start' | 'look', deadlineMs?: number): Promise<void> {
     this.#lookedAt = this.#options.now();
-    this.#failed.clear();
+    this.#reads.forget();
     const looking = this.ask({ kind }, deadlineMs).then(() => {
       this.#failingSince = this.problem === undefined ? undefined : (this.#failingSince ?? this.#options.now());
       this.#report();

@@ -1,6 +1,7 @@
 import Database from 'better-sqlite3';
 import { expect, test, vi } from 'vitest';
 import { toUserId } from '../../../src/policy/principal.ts';
+import type { PointCall } from '../../../src/store/queries.ts';
 import { ThreadedFile } from '../../../src/store/threaded-file.ts';
 import { createDatabase } from '../../support/database/database.ts';
 import { openStore } from '../../support/database/opened-store.ts';
@@ -45,4 +46,22 @@ test('a question is answered without a promise where nothing must be read', asyn
   expect(await asked).toBe('user');
   expect(opened.store.ask(roleOfAda)).toBe('user');
   expect(opened.store.load()).toBeUndefined();
+});
+
+test('what one request reads for long is read in parts, and others are answered in between', async () => {
+  using database = createDatabase();
+  database.addUser({ id: 'ada' });
+  const presets = Array.from({ length: 50 }, (_none, at): PointCall => ({ name: 'preset', key: `long-${at}` }));
+  for (const { key } of presets) database.addModel({ id: key, base: 'gpt', params: { system: 'x'.repeat(450_000) } });
+  const loaded = vi.fn();
+  const unused = () => undefined;
+  const options = { path: database.path, now: () => performance.now(), deadlineMs: 10_000, warn: unused, loaded };
+  const file = new ThreadedFile(options);
+  await file.start();
+  const order: string[] = [];
+  const asked = (name: string, calls: readonly PointCall[]) => file.load(calls).then(() => order.push(name));
+  await Promise.all([asked('many', presets), asked('one', [{ name: 'accountOf', key: 'ada' }])]);
+  expect(order).toEqual(['one', 'many']);
+  expect(loaded).toHaveBeenCalledTimes(presets.length + 1);
+  await file.close();
 });
