@@ -68,3 +68,35 @@ test('a preset with parameters of 60 MB is not read, and cannot be used through 
   expect(found).toEqual([200, 200, 403, 200, 403]);
   expect(gate.lines().filter(({ msg }) => msg === 'the policy database cannot be read')).toEqual([]);
 });
+
+test('presets whose parameters are long together are read in parts, and cost the others no answer', async () => {
+  await using server = await startPostgres();
+  await using upstream = await startUpstream((_incoming, outgoing) => sendJson(outgoing, { choices: [] }));
+  await using database = await server.createDatabase();
+  const policy = policyOf(database);
+  await policy.initialize();
+  for (const user of ['ada', 'eve']) {
+    await policy.addUser(user);
+    await policy.addMember('acme', user);
+  }
+  await policy.grant('acme', 'gpt');
+  const models = Array.from({ length: 80 }, (_none, at) => `long-${at}`);
+  for (const id of models) await policy.addModel(id, 'gpt', { system: 'long '.repeat(98_000) }, 'eve');
+  await using gate = await serveModelgate({
+    MODELGATE_UPSTREAM_URL: upstream.origin,
+    DATABASE_URL: database.url,
+    WEBUI_SECRET_KEY: TEST_SECRET,
+  });
+  const [ada, eve] = [await mintSession('ada'), await mintSession('eve')];
+  const sent = { isUnderWay: true };
+  const long = fetch(`${gate.url}/api/chat/completions`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${eve}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ model: 'gpt', messages: [], models }),
+  }).finally(() => (sent.isUnderWay = false));
+  const others = new Set<number>();
+  while (sent.isUnderWay) others.add(await chatStatus(gate, 'gpt', ada));
+  expect((await long).status).toBe(200);
+  expect([...others]).toEqual([200]);
+  expect(gate.lines().filter(({ msg }) => msg === 'the policy database cannot be read')).toEqual([]);
+});

@@ -2,7 +2,7 @@
 import { LRUCache } from 'lru-cache';
 import type { PointCall, PointRead, PointReads } from '../queries.ts';
 import type { Layout } from './layout.ts';
-import { type PartName, KEYLESS, PARTS, VERSIONED, isUnaskable } from './parts.ts';
+import { type PartName, KEYLESS, PARTS, PUT_OFF, VERSIONED, isUnaskable } from './parts.ts';
 import { SETTLED, settingsSql, toSetting } from './settings.ts';
 import type { Asked } from './shared-check.ts';
 
@@ -115,7 +115,8 @@ export class Checks {
       const [keys, versions] = [`${place()}[]`, VERSIONED.has(part) ? `${place()}[]` : undefined];
       const given = versions === undefined ? `unnest(${keys})` : `unnest(${keys}, ${versions})`;
       const row = versions === undefined ? 'key, n' : 'key, known, n';
-      return `(SELECT json_agg((${sql}) ORDER BY k.n) FROM ${given} WITH ORDINALITY k(${row}) ${PARTS[part].beside?.(this.#layout) ?? ''})`;
+      const beside = PARTS[part].beside?.(this.#layout) ?? '';
+      return `(SELECT json_agg(v.value ORDER BY v.n) FROM (SELECT (${sql}) AS value, k.n FROM ${given} WITH ORDINALITY k(${row}) ${beside}) v)`;
     });
     if (hasSettings) columns.push(`(${settingsSql(this.#layout, place())})`);
     const text = `SELECT ${columns.join(', ')}`;
@@ -131,6 +132,7 @@ export class Checks {
       const call = { name: part, key };
       if (!VERSIONED.has(part)) return taking.put(call, readAs(part, value, key));
       const [version, sent] = (value ?? [null, null]) as readonly [unknown, unknown];
+      if (sent === PUT_OFF) return;
       if (value !== null && sent === null) {
         if (!taking.confirm(call)) this.#known.set(part, key, undefined);
         return;

@@ -28,13 +28,18 @@ type Row = readonly unknown[];
 interface Part<N extends PartName> {
   /** SQL for one value, JSON or a number; the key is `k.key`, and `k.known` the version of what is known of it. */
   readonly sql: (layout: Layout) => string;
-  /** Joined to the keys: for a small table that the planner would read whole for each key. */
+  /** Joined to the keys: for a small table that the planner would read whole for each key, or for more than one value. */
   readonly beside?: (layout: Layout) => string;
   readonly read: (found: unknown, key: string) => ReturnType<PointReads[N]>;
 }
 
 /** With the version of its row: what is known in this version is not sent again. */
 export const VERSIONED: ReadonlySet<PointRead> = new Set<PartName>(['patternsOf', 'allPatterns', 'preset']);
+
+/** Sent in place of what is put off, because too much was asked at once: who needs it asks again. */
+export const PUT_OFF = false;
+/** Bytes of parameters in one check, some 10 ms, and those of one preset beyond. */
+const MOST_AT_ONCE = 250_000;
 
 /** Answered from one row, and not for a key. */
 export const KEYLESS: ReadonlySet<PointRead> = new Set<PartName>(['allPatterns', 'allBudgets']);
@@ -64,6 +69,7 @@ function client({ at, has }: Layout): string {
 }
 
 /** What is too long is no JSON here, and so not read, as on a file; its length is known without unpacking it. */
+const PARAMETERS_BYTES = `CASE WHEN octet_length(m.params::text) > ${MOST_PARAMETERS} THEN 0 ELSE coalesce(octet_length(m.params::text), 0) END`;
 const PARAMETERS = `CASE WHEN octet_length(m.params::text) > ${MOST_PARAMETERS} THEN '[' ELSE m.params::text END`;
 
 const isBudgetTable = ({ has }: Layout): boolean =>
@@ -142,10 +148,14 @@ export const PARTS: { readonly [N in PartName]: Part<N> } = {
     read: (found) => valuesOf(found).flatMap(toText),
   },
   preset: {
-    sql: ({ at, has }) => `SELECT json_build_array(r.version, CASE WHEN r.version = k.known THEN NULL
-        ELSE json_build_array(r.base_model_id, r.params, r.user_id) END)
-      FROM (SELECT ${rowVersion('m')} AS version, m.base_model_id, ${has('model', 'params') ? PARAMETERS : 'NULL'} AS params,
-        ${has('model', 'user_id') ? 'm.user_id' : 'NULL'} AS user_id FROM ${at('model')} m WHERE m.id = k.key LIMIT 1) r`,
+    // the shortest first: who names many long ones asks again, and nobody else waits for them
+    sql: () => `CASE WHEN r.version IS NULL THEN NULL ELSE json_build_array(r.version, CASE WHEN r.version = k.known THEN NULL
+        WHEN sum(r.bytes) OVER (ORDER BY r.bytes, k.n) - r.bytes > ${MOST_AT_ONCE} THEN to_json(FALSE)
+        ELSE json_build_array(r.base_model_id, r.params, r.user_id) END) END`,
+    beside: ({ at, has }) => `LEFT JOIN LATERAL (SELECT ${rowVersion('m')} AS version, m.base_model_id,
+        ${has('model', 'params') ? PARAMETERS : 'NULL'} AS params, ${has('model', 'user_id') ? 'm.user_id' : 'NULL'} AS user_id,
+        CASE WHEN ${rowVersion('m')} = k.known THEN 0 ELSE ${has('model', 'params') ? PARAMETERS_BYTES : '0'} END AS bytes
+      FROM ${at('model')} m WHERE m.id = k.key LIMIT 1) r ON TRUE`,
     read: (found, id) => toPreset(rowOf(found), id as ModelId),
   },
   presetsOn: {
