@@ -16,7 +16,11 @@ export class NotLoaded extends Error {
   readonly call: PointCall;
 
   constructor(call: PointCall) {
+    // one request may have thousands of them: their stacks would take most of its time, and nobody reads them
+    const { stackTraceLimit } = Error;
+    Error.stackTraceLimit = 0;
     super(`${call.name} has not been loaded`);
+    Error.stackTraceLimit = stackTraceLimit;
     this.name = 'NotLoaded';
     this.call = call;
   }
@@ -123,10 +127,13 @@ export class CachedView implements PolicyView {
       look(() => isActive.get(organization));
       look(() => patternsOf.get(organization));
     }
-    for (const model of models?.() ?? []) {
+    const named = new Set(models?.());
+    for (const model of named) {
       const base = look(() => this.preset(model))?.base;
       if (base !== undefined) look(() => this.preset(base));
-      look(() => this.isComposite(model));
+    }
+    if (named.size > 0) {
+      look(() => this.#caches.composites.get());
       look(() => this.connectionPrefixes());
     }
     return [...missing.values()];

@@ -2,6 +2,7 @@ import Database from 'better-sqlite3';
 import { expect, test, vi } from 'vitest';
 import { toUserId } from '../../../src/policy/principal.ts';
 import type { PointCall } from '../../../src/store/queries.ts';
+import { NotLoaded } from '../../../src/store/store-view.ts';
 import { ThreadedFile } from '../../../src/store/threaded-file.ts';
 import { createDatabase } from '../../support/database/database.ts';
 import { openStore } from '../../support/database/opened-store.ts';
@@ -64,4 +65,10 @@ test('what one request reads for long is read in parts, and others are answered 
   expect(order).toEqual(['one', 'many']);
   expect(loaded).toHaveBeenCalledTimes(presets.length + 1);
   await file.close();
+});
+
+test('what is lacking has no stack, which would take most of the time of a request with thousands of names', () => {
+  const { stackTraceLimit } = Error;
+  expect(new NotLoaded({ name: 'preset', key: 'gpt' }).stack).not.toMatch(/\n\s+at /);
+  expect(Error.stackTraceLimit).toBe(stackTraceLimit);
 });
