@@ -1,6 +1,6 @@
 /**
- * Reads of the backend's file, one question to its thread at a time: who asks for much waits for that alone, since the thread
- * answers as much of a question as it can in some milliseconds, and others are answered in between.
+ * Reads of the backend's file: who asks for much waits for that alone. The thread answers as much of a question as it can in some
+ * milliseconds; the rest is asked one question at a time, and others are answered in between.
  */
 import { keyOf } from './foresight.ts';
 import type { PointCall } from './queries.ts';
@@ -39,10 +39,15 @@ export class FileReads {
 
   async load(calls: readonly PointCall[]): Promise<void> {
     for (let from = 0; from < calls.length;) {
-      const turn = this.#last.then(() => this.#load(calls.slice(from, from + MAX_CALLS)));
-      this.#last = turn.catch(() => undefined);
-      from += await turn;
+      const some = calls.slice(from, from + MAX_CALLS);
+      from += await (from === 0 ? this.#load(some) : this.#inTurn(some));
     }
+  }
+
+  #inTurn(calls: readonly PointCall[]): Promise<number> {
+    const turn = this.#last.then(() => this.#load(calls));
+    this.#last = turn.catch(() => undefined);
+    return turn;
   }
 
   /** @returns how many were answered, or have failed */

@@ -37,8 +37,8 @@ const RETRY_MS = 20;
 /** A server that goes or comes, a connection that is cut, or tables that have changed. */
 const PASSING = /^(?:E[A-Z]+|57P0[123]|08\w{3}|STANDBY|25006|42P01|42703|42883|42804)$/;
 const CHANGED = /^42/;
-/** Keys that one question brings into one check, some 20 ms: what the others ask is answered with it. */
-const MOST_AT_ONCE = 1_000;
+/** Keys that one question brings into one check, some 10 ms: what the others ask is answered with it. */
+const MOST_AT_ONCE = 500;
 
 export class SharedCheck {
   readonly #options: SharedCheckOptions;
