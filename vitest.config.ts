@@ -5,8 +5,11 @@ import { defineConfig } from 'vitest/config';
 // of the workers, and of the threads and processes that tests start: each would read the same TypeScript again
 process.env['NODE_COMPILE_CACHE'] ??= fileURLToPath(new URL('node_modules/.cache/modelgate', import.meta.url));
 
+/** A second, which is Vitest's own, is little for a browser or a process on a busy machine. */
+const poll = { timeout: 15_000 };
+
 const project = (name: string, settings: object = {}) => ({
-  test: { name, include: [`test/${name}/**/*.test.ts`], pool: 'forks' as const, ...settings },
+  test: { name, include: [`test/${name}/**/*.test.ts`], pool: 'forks' as const, expect: { poll }, ...settings },
 });
 
 export default defineConfig({
@@ -30,6 +33,7 @@ export default defineConfig({
           name: 'security-through-nginx',
           include: ['test/security/**/*.test.ts'],
           pool: 'forks' as const,
+          expect: { poll },
           env: { GATE_TEST_THROUGH: process.env['GATE_TEST_THROUGH'] ?? 'nginx' },
           testTimeout: 30_000,
           hookTimeout: 60_000,
@@ -57,6 +61,7 @@ export default defineConfig({
           // another process withdraws there in a file: test/replicas/withdrawals.test.ts does it on PostgreSQL
           exclude: ['test/security/revocation.test.ts'],
           pool: 'forks' as const,
+          expect: { poll },
           globalSetup: ['test/support/database/policy-server.ts'],
           testTimeout: 30_000,
           hookTimeout: 60_000,

@@ -36,7 +36,7 @@ export class BackendAnswerError extends Error {
 }
 
 const PASSWORD = 'Correct-horse-7';
-const DEADLINE_MS = 30_000;
+const DEADLINE_MS = 90_000;
 
 /** Sends a request as `account` (or without one) and gives the raw answer, whatever its status. */
 export async function send(
