@@ -33,7 +33,7 @@ export function prepare({ usageAsking, userField }: PrepareOptions): Stage<Provi
     let members: Members = attributed;
     if (call.isStreamed && call.asksForUsage !== true && ASKABLE.has(endpointName) && usageAsking.mayAsk(provider)) {
       members = { ...attributed, stream_options: { include_usage: true } };
-      // who asks in an odd form may want it
+      // a caller that asks in an odd form may want it
       scope.hidesUsage = call.asksForUsage === false;
       scope.answerEdits = [...scope.answerEdits, dropLength];
       scope.unasked = setMembers(body, call.place, attributed);

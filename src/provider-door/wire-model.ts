@@ -30,7 +30,7 @@ function judgeWire(judge: Judge, view: WireView, user: UserPrincipal, request: W
 
 /**
  * Whose grant decides pays; where none does, the organization that the user joined first. Of several models any may run, and
- * nobody pays for one that only others have granted: one organization must permit all.
+ * no organization pays for a model that it has not granted: one organization must permit all.
  */
 export function judgeForPayer(judge: Judge, view: WireView, user: UserPrincipal, request: WireRequest) {
   const ofAll = judgeWire(judge, view, user, request) ?? deny('model_missing');

@@ -1,5 +1,5 @@
 /**
- * Reads of the backend's file: who asks for much waits for that alone. The thread answers as much of a question as it can in some
+ * Reads of the backend's file: a request that asks for much holds up no other. The thread answers as much of a question as it can in some
  * milliseconds; the rest is asked one question at a time, and others are answered in between.
  */
 import { keyOf } from './foresight.ts';

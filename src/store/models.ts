@@ -102,7 +102,7 @@ export function linkableOf(all: readonly ModelRow[]): NotLinked & { readonly row
 /** A condition on `model`; the parameter `$rowids` is JSON of what `readLinkable` returns. */
 export const IS_LINKABLE = 'rowid IN (SELECT value FROM json_each($rowids))';
 
-/** Bytes of a preset's parameters, some 100,000 words: longer ones are not read, because everybody's decision would wait for it. */
+/** Bytes of a preset's parameters, some 100,000 words: longer ones are not read, because every decision would wait for them. */
 export const MOST_PARAMETERS = 500_000;
 
 /**

@@ -16,7 +16,7 @@ export class NotLoaded extends Error {
   readonly call: PointCall;
 
   constructor(call: PointCall) {
-    // one request may have thousands of them: their stacks would take most of its time, and nobody reads them
+    // one request may have thousands of them: their stacks would take most of its time, and are never read
     const { stackTraceLimit } = Error;
     Error.stackTraceLimit = 0;
     super(`${call.name} has not been loaded`);

@@ -15,7 +15,7 @@ type Query = (id: string, list?: string | null) => Iterable<Row>;
 /** Rows of a chat's messages, of which no more are counted. */
 export const MANY_ROWS = 2_000;
 
-/** Bytes of documents other than chats, read in some 10 ms: what is longer is no JSON, so that nobody waits for it. */
+/** Bytes of documents other than chats, read in some 10 ms: what is longer is no JSON, so that no request waits for it. */
 export const MOST_NAMING = 1_000_000;
 
 const bounded = (column: string): string =>

@@ -37,7 +37,7 @@ interface Refusals {
   readonly since: number;
 }
 
-/** The budgets stay used up, and the pages on which it was said stay open: who asks again is seen later. */
+/** The budgets stay used up, and the pages on which it was said stay open: a call that comes again is seen later. */
 export function describeRefusals(version: Release, world: () => World): Refusals {
   const known: Refused = { front: 0, provider: 0 };
   let since = 0;

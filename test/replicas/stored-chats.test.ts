@@ -1,40 +1,18 @@
 /** Runs of stored chats on PostgreSQL: what one of them asks of the database, runs of others do not wait for. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { createStore } from '../../src/store/store.ts';
 import { addressOf, policyOf } from '../support/database/postgres-policy.ts';
-import { type ServingProcess, serveModelgate } from '../support/gate/gate-process.ts';
-import { TEST_SECRET, mintSession } from '../support/gate/session.ts';
+import type { ServingProcess } from '../support/gate/gate-process.ts';
+import { mintSession } from '../support/gate/session.ts';
 import { startPostgres } from '../support/postgres.ts';
-import { sendJson, startUpstream } from '../support/upstream/upstreams.ts';
+import { gateOnPolicy } from './gate-on-policy.ts';
 
 /** Of one statement beside the checks. */
 const DEADLINE_MS = 3_000;
 const SLACK_MS = 1_500;
 
-async function gateOfTest() {
-  const running = new AsyncDisposableStack();
-  onTestFinished(() => running.disposeAsync());
-  const server = running.use(await startPostgres());
-  const upstream = running.use(await startUpstream((_incoming, outgoing) => sendJson(outgoing, { choices: [] })));
-  const database = running.use(await server.createDatabase());
-  const policy = policyOf(database);
-  await policy.initialize();
-  for (const user of ['ada', 'eve']) {
-    await policy.addUser(user);
-    await policy.addMember('acme', user);
-  }
-  await policy.grant('acme', 'gpt');
-  const gate = running.use(
-    await serveModelgate({
-      MODELGATE_UPSTREAM_URL: upstream.origin,
-      DATABASE_URL: database.url,
-      WEBUI_SECRET_KEY: TEST_SECRET,
-      MODELGATE_LIMIT_CONCURRENT_CHATS: 'off',
-    }),
-  );
-  return { gate, policy };
-}
+const gateOfTest = () => gateOnPolicy(undefined, { MODELGATE_LIMIT_CONCURRENT_CHATS: 'off' });
 
 const addChat = ({ run }: ReturnType<typeof policyOf>, id: string, user: string, chat: unknown) =>
   run(

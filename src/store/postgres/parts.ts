@@ -36,7 +36,7 @@ interface Part<N extends PartName> {
 /** With the version of its row: what is known in this version is not sent again. */
 export const VERSIONED: ReadonlySet<PointRead> = new Set<PartName>(['patternsOf', 'allPatterns', 'preset']);
 
-/** Sent in place of what is put off, because too much was asked at once: who needs it asks again. */
+/** Sent in place of what is put off, because too much was asked at once: a question that needs it asks again. */
 export const PUT_OFF = false;
 /** Bytes of parameters in one check, some 10 ms, and those of one preset beyond. */
 const MOST_AT_ONCE = 250_000;
@@ -148,7 +148,7 @@ export const PARTS: { readonly [N in PartName]: Part<N> } = {
     read: (found) => valuesOf(found).flatMap(toText),
   },
   preset: {
-    // the shortest first: who names many long ones asks again, and nobody else waits for them
+    // the shortest first: a question that names many long ones asks again, and no other waits for them
     sql: () => `CASE WHEN r.version IS NULL THEN NULL ELSE json_build_array(r.version, CASE WHEN r.version = k.known THEN NULL
         WHEN sum(r.bytes) OVER (ORDER BY r.bytes, k.n) - r.bytes > ${MOST_AT_ONCE} THEN to_json(FALSE)
         ELSE json_build_array(r.base_model_id, r.params, r.user_id) END) END`,

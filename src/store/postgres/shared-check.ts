@@ -58,7 +58,7 @@ export class SharedCheck {
     return calls.length <= MOST_AT_ONCE ? this.#joinNext(calls) : this.#inParts(calls);
   }
 
-  /** By turns, a part of one question in a check: who names thousands of models waits for it alone. */
+  /** By turns, a part of one question in a check: a request that names thousands of models holds up no other. */
   async #inParts(calls: readonly PointCall[]): Promise<number | undefined> {
     const distinct = [...new Map(calls.map((call) => [keyOf(call), call])).values()];
     let first: number | undefined;

@@ -1,23 +1,13 @@
 import { expect, test } from 'vitest';
 import { type TestDatabase, createDatabase } from '../../support/database/database.ts';
+import { ENROL, createEnrollingDatabase } from '../../support/database/enrolling.ts';
 import { openStore } from '../../support/database/opened-store.ts';
-
-const ENROL = { organization: { id: 'acme', name: 'Acme' }, autoEnroll: true };
-
-/** One model is granted, and one user is linked already: no other is at the start. */
-function prepared(): TestDatabase {
-  const database = createDatabase({ era: '0.6.18' });
-  database.addUser({ id: 'first' });
-  database.addMember('acme', 'first');
-  database.grant('acme', 'granted');
-  return database;
-}
 
 const membersOf = (database: TestDatabase): unknown[] =>
   database.rows('SELECT id, role, is_active FROM organization_members ORDER BY id');
 
 test('a new user is enrolled when first seen, and served in the same request', async () => {
-  using database = prepared();
+  using database = createEnrollingDatabase();
   using opened = await openStore(database, ENROL);
   database.addUser({ id: 'ada' });
   database.addUser({ id: 'root', role: 'admin' });
@@ -31,7 +21,7 @@ test('a new user is enrolled when first seen, and served in the same request', a
 });
 
 test('a pending or banned user is not, and is as soon as an administrator has let them in', async () => {
-  using database = prepared();
+  using database = createEnrollingDatabase();
   using opened = await openStore(database, ENROL);
   database.addUser({ id: 'ada', role: 'pending' });
   database.addUser({ id: 'eve', role: 'banned' });
@@ -44,7 +34,7 @@ test('a pending or banned user is not, and is as soon as an administrator has le
 });
 
 test('a role that the request still believes in does not enrol a user who has lost it', async () => {
-  using database = prepared();
+  using database = createEnrollingDatabase();
   using opened = await openStore(database, ENROL);
   database.addUser({ id: 'ada', role: 'banned' });
   expect(await opened.next().grantsOf({ kind: 'user', id: 'ada' as never, role: 'user' })).toEqual([]);
@@ -53,7 +43,7 @@ test('a role that the request still believes in does not enrol a user who has lo
 });
 
 test('a membership that was switched off stays off', async () => {
-  using database = prepared();
+  using database = createEnrollingDatabase();
   database.addUser({ id: 'ada' });
   database.addMember('acme', 'ada', 0);
   using opened = await openStore(database, ENROL);
@@ -68,7 +58,7 @@ test.each([
 ] as const)(
   'a user with a membership elsewhere, %s, does not join this organization',
   async (_name, active, grants) => {
-    using database = prepared();
+    using database = createEnrollingDatabase();
     database.addUser({ id: 'ada' });
     database.addMember('other', 'ada', active);
     database.grant('other', 'elsewhere');
@@ -95,7 +85,7 @@ test('a table made by hand gets the columns that it has', async () => {
 });
 
 test('a user is enrolled where the id that the guide makes for the row is taken', async () => {
-  using database = prepared();
+  using database = createEnrollingDatabase();
   database.addUser({ id: 'ada' });
   database.run("INSERT INTO organization_members (id, organization_id, user_id) VALUES ('om_ada_acme', 'x', 'y')");
   using opened = await openStore(database, ENROL);
@@ -108,7 +98,7 @@ test.each([
   ['auto-enrolment is off', { ...ENROL, autoEnroll: false }],
   ['no organization is named', { autoEnroll: true }],
 ])('no user is enrolled where %s', async (_name, options) => {
-  using database = prepared();
+  using database = createEnrollingDatabase();
   using opened = await openStore(database, options);
   database.addUser({ id: 'ada' });
   expect(await opened.reason('ada', 'granted')).toBe('no_organization');
@@ -116,7 +106,7 @@ test.each([
 });
 
 test('two gates that see a new user at the same time enrol one membership', async () => {
-  using database = prepared();
+  using database = createEnrollingDatabase();
   database.addUser({ id: 'ada' });
   using one = await openStore(database, ENROL);
   using two = await openStore(database, ENROL);

@@ -251,7 +251,7 @@ describe('other stored objects name', () => {
     expect(await ask(prepare, (stored) => stored.ofPresetVersion('w'))).toEqual([]);
   });
 
-  test('what cannot be used, where they are longer than anybody should wait for', async () => {
+  test('what cannot be used, where they are longer than a request should wait for', async () => {
     const long = { content: 'x'.repeat(1_000_000) };
     const prepare = (database: TestDatabase) => {
       const meta = { model_id: 'A', run: { model_id: 'A' }, ...long };

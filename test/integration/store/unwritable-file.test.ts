@@ -1,28 +1,18 @@
 /** Enrolment where the file takes no row: it costs the membership, and not the request. */
 import { chmodSync } from 'node:fs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type TestDatabase, createDatabase } from '../../support/database/database.ts';
+import { createDatabase } from '../../support/database/database.ts';
+import { ENROL, createEnrollingDatabase } from '../../support/database/enrolling.ts';
 import { openStore } from '../../support/database/opened-store.ts';
 import { asNobody } from '../../support/process/as-nobody.ts';
 import { type OtherProcess, openOtherProcess } from '../../support/process/other-process.ts';
-
-const ENROL = { organization: { id: 'acme', name: 'Acme' }, autoEnroll: true };
 
 let other: OtherProcess;
 beforeAll(async () => void (other = await openOtherProcess()));
 afterAll(() => other.close());
 
-/** One model is granted, and one user is linked already: no other is at the start. */
-function prepared(): TestDatabase {
-  const database = createDatabase({ era: '0.6.18' });
-  database.addUser({ id: 'first' });
-  database.addMember('acme', 'first');
-  database.grant('acme', 'granted');
-  return database;
-}
-
 test('a database that is locked costs the membership and not the request, and is tried again later', async () => {
-  using database = prepared();
+  using database = createEnrollingDatabase();
   database.addUser({ id: 'ada' });
   using opened = await openStore(database, ENROL);
   await other.run(database.path, 'BEGIN IMMEDIATE');
@@ -37,7 +27,7 @@ test('a database that is locked costs the membership and not the request, and is
 });
 
 test('a read-only database costs the membership and not the request', async () => {
-  using database = prepared();
+  using database = createEnrollingDatabase();
   database.addUser({ id: 'ada' });
   using opened = await openStore(database, ENROL);
   chmodSync(database.path, 0o444);
@@ -81,7 +71,7 @@ test('a full disk costs the membership and not the request, is reported as what 
 });
 
 test('a lock is no trouble with writing', async () => {
-  using database = prepared();
+  using database = createEnrollingDatabase();
   database.addUser({ id: 'ada' });
   using opened = await openStore(database, ENROL);
   await other.run(database.path, 'BEGIN IMMEDIATE');

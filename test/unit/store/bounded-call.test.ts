@@ -47,7 +47,7 @@ test('an answer that takes too long is not waited for, and while it lasts nothin
   expect(answers).toEqual(['started']);
 });
 
-test('who asks after a deadline finds it missed, though timers fire a little early', async () => {
+test('a deadline that has passed is found missed, though timers fire a little early', async () => {
   const { ask, isAnswering } = start();
   await ask({ ms: 0, answer: 'started' });
   for (let turn = 0; turn < 50; turn += 1) {
