@@ -2,6 +2,7 @@
  * A `DATABASE_URL` of PostgreSQL, read as the backend reads it: SQLAlchemy splits it (`make_url`), libpq understands its
  * parameters. What both would refuse is refused here, in a sentence that shows no part of the text.
  */
+import { nearest } from '../nearest.ts';
 
 type TlsMode = 'disable' | 'prefer' | 'require' | 'verify-ca' | 'verify-full';
 
@@ -54,9 +55,7 @@ export function parsePostgresUrl(text: string): PostgresAddress | string {
   if (place.includes('@') || name.includes('@')) return 'an @ in the user name or the password is written %40';
   const query = new URLSearchParams(groups['query']);
   const unread = [...query.keys()].find((key) => !READ.test(key));
-  // only what is a name of libpq: the rest may be a part of a password
-  if (unread !== undefined)
-    return `its query has ${NOT_READ.test(unread) ? unread : 'a parameter'} that is not known here`;
+  if (unread !== undefined) return unknownParameter(unread);
   const given = (key: string): string | undefined => query.getAll(key).find((value) => value !== '');
   const user = given('user') ?? unquoted(groups['user'] ?? '');
   if (user === '') return 'it names no user';
@@ -73,6 +72,16 @@ export function parsePostgresUrl(text: string): PostgresAddress | string {
   const shown = `postgresql://${encodeURIComponent(user)}@${places}/${database}`;
   return { hosts, database, user, password, schema, tls, shown };
 }
+
+/** Shows a name of libpq alone: another one may be a part of a password. */
+function unknownParameter(key: string): string {
+  if (NOT_READ.test(key)) return `its query has ${key}, which is not known here: leave it out`;
+  const meant = nearest(key, MEANT);
+  const close = meant === undefined ? '' : ` (did you mean ${meant}?)`;
+  return `its query has a parameter that is not known here${close}: leave it out, or correct its name`;
+}
+
+const MEANT = ['sslmode', 'sslrootcert', 'sslcert', 'sslkey', 'sslcrl', 'options'];
 
 const SEARCH_PATH = /(?:-c\s*|--)search_path=(?:["']*\$user["']*\s*,\s*)?["']*([^\s,"']+)/gi;
 

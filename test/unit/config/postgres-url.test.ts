@@ -104,6 +104,8 @@ describe('TLS', () => {
 });
 
 describe('a URL that cannot be used', () => {
+  const UNKNOWN = 'its query has a parameter that is not known here';
+  const REMEDY = 'leave it out, or correct its name';
   test.each([
     ['postgresql://db/x', 'it names no user'],
     ['postgresql://a@/x', 'it names no host'],
@@ -113,14 +115,17 @@ describe('a URL that cannot be used', () => {
     ['postgresql://a@db:70000/x', 'its port is not a number from 1 to 65535'],
     ['postgresql://a@db:0/x', 'its port is not a number from 1 to 65535'],
     ['postgresql://a:p@ss/word@db/x', 'an @ in the user name or the password is written %40'],
-    ['postgresql://a@db/x?hostaddr=10.0.0.1', 'its query has hostaddr that is not known here'],
-    ['postgresql://a@db/x?service=prod', 'its query has service that is not known here'],
-    ['postgresql://a@db/x?require_auth=scram-sha-256', 'its query has require_auth that is not known here'],
+    ['postgresql://a@db/x?hostaddr=10.0.0.1', 'its query has hostaddr, which is not known here: leave it out'],
+    ['postgresql://a@db/x?service=prod', 'its query has service, which is not known here: leave it out'],
+    [
+      'postgresql://a@db/x?require_auth=scram-sha-256',
+      'its query has require_auth, which is not known here: leave it out',
+    ],
     // typed wrongly, it would mean no TLS, or another schema; what it is may be a part of a password
-    ['postgresql://a@db/x?sslmod=verify-full', 'its query has a parameter that is not known here'],
-    ['postgresql://a@db/x?SSLMODE=verify-full', 'its query has a parameter that is not known here'],
-    ['postgresql://a@db/x?schema=chat', 'its query has a parameter that is not known here'],
-    ['postgresql://a:pass@db/x?word', 'its query has a parameter that is not known here'],
+    ['postgresql://a@db/x?sslmod=verify-full', `${UNKNOWN} \\(did you mean sslmode\\?\\): ${REMEDY}`],
+    ['postgresql://a@db/x?SSLMODE=verify-full', `${UNKNOWN} \\(did you mean sslmode\\?\\): ${REMEDY}`],
+    ['postgresql://a@db/x?schema=chat', `${UNKNOWN}: ${REMEDY}`],
+    ['postgresql://a:pass@db/x?word', `${UNKNOWN}: ${REMEDY}`],
     ['postgresql://a@d b/x', 'its host is no name and no address'],
     ['postgresql://a:%00@db/x', 'it contains a NUL character'],
     ['postgresql:a:p', 'it begins with neither `postgresql://` nor `postgres://`'],
