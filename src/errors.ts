@@ -39,7 +39,7 @@ const ERRORS = {
   },
   unbounded_model: {
     status: 402,
-    text: 'What this call would cost at most is not known, and your organization has a budget. Send a limit (max_tokens), and no tools of the provider; with pictures, files or earlier answers that it keeps the context of the model must be known.',
+    text: 'What this call would cost at most is not known, and your organization has a budget. Send a limit (max_tokens), and neither tools of the provider nor other models with a budget of their own; with pictures, files or earlier answers that it keeps the context of the model must be known.',
   },
   organization_key_unusable: {
     status: 503,

@@ -1,7 +1,7 @@
 /** The moves of the ledger. Each call is opened once and settled once, however often a move comes. */
 import type { Budget } from '../policy/budget.ts';
 import type { Connection } from '../store/database.ts';
-import { type BudgetUse, type SeenStates, createBudgetStates, createBudgetUse } from './budget-states.ts';
+import { type BudgetUse, type SeenStates, createBudgetStates, createBudgetUse, isOfModel } from './budget-states.ts';
 import {
   type Admission,
   type Amount,
@@ -130,7 +130,11 @@ function createAdmit({ prices, budgets, means }: BookParts) {
     if (call.isFree) return amount;
     const usedOf = (charge: Charge) => budgets.usedOf(call.organization, charge);
     const full = firstFull(admission.charges, mostOf(rooms), isFree, usedOf);
-    return full === undefined ? amount : refusal('budget_exceeded', full);
+    if (full !== undefined) return refusal('budget_exceeded', full);
+    // a call is kept under one model: what a budget of another one has left would be given to many at once
+    const beside = ({ isHard, pattern }: Charge): boolean => isHard && !isOfModel(pattern, call.model);
+    const unkept = admission.reserve === 'maximum' ? admission.charges.find(beside) : undefined;
+    return unkept === undefined ? amount : refusal('unbounded_model', unkept);
   };
 }
 

@@ -121,11 +121,14 @@ type Seen = SeenStates extends Map<string, infer S> ? S : never;
 /** As `counts` and `MOVE`. */
 function isCounted({ organization, charge }: Seen, call: Call): boolean {
   const { periodStart, periodEnd, user, pattern } = charge;
-  const isOfModel = pattern.endsWith('*') ? call.model.startsWith(pattern.slice(0, -1)) : call.model === pattern;
   const isOfUser = user === '' || user === call.user;
   const isInPeriod = periodStart <= call.startedAt && call.startedAt < periodEnd;
-  return organization === call.organization && isOfUser && isOfModel && isInPeriod;
+  return organization === call.organization && isOfUser && isOfModel(pattern, call.model) && isInPeriod;
 }
+
+/** @param pattern of a charge @returns whether its budget counts calls of the model */
+export const isOfModel = (pattern: string, model: string): boolean =>
+  pattern.endsWith('*') ? model.startsWith(pattern.slice(0, -1)) : model === pattern;
 
 function moved({ charge, state }: Seen, reserved: Amount, spent: Amount): State {
   const measured = ({ nano, tokens, requests }: Amount) => ({ usd: nano, tokens, requests })[charge.measure];

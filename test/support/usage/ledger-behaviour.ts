@@ -355,6 +355,29 @@ export function describeLedger(open: () => Promise<LedgerWorld> | LedgerWorld): 
       }
     });
 
+    test('of a model that may run in the place of another keeps nothing of the call, which `maximum` refuses', async () => {
+      sql(
+        "INSERT INTO usage_price (provider, model, valid_from, source, input, output) VALUES ('openrouter.ai', '*', 0, 'operator', 1e-6, 1e-6)",
+      );
+      const ofOther = chargeOf({ budget: 'other', amount: 1e9, pattern: 'or.dear' });
+      const because = async (more: Partial<Admission>) => {
+        const admission: Admission = {
+          ...NO_BUDGET,
+          charges: [chargeOf({ amount: 1e9 }), ofOther],
+          maxOutput: 5,
+          ...more,
+        };
+        const opening = await ledger.open(callOf({ model: 'or.A' }), { ...admission, otherModels: ['dear'] });
+        return opening.kind === 'refused' ? `${opening.budget}: ${opening.because}` : opening.kind;
+      };
+      expect(await because({ reserve: 'maximum' })).toBe('other: unbounded_model');
+      expect(await because({ reserve: 'typical' })).toBe('opened');
+      expect(await because({ reserve: 'maximum', charges: [chargeOf({ amount: 1e9, pattern: 'or.*' })] })).toBe(
+        'opened',
+      );
+      expect(await because({ reserve: 'maximum', charges: [{ ...ofOther, isHard: false }] })).toBe('opened');
+    });
+
     test('says once that its soft share is reached', async () => {
       const charges = [chargeOf({ amount: 100_000, softAt: 9_000 })];
       const reached: string[][] = [];
