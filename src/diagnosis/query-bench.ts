@@ -155,8 +155,8 @@ async function measure({ name, from, prepare }: Run, iterations: number, limitMs
       if (asked instanceof Promise) await asked;
       times.push(performance.now() - start);
     }
-    const found = distributionOf(times);
-    return { name, from, pass: found.p95 < limitMs, times_ms: rounded(found), problem: null };
+    const found = rounded(distributionOf(times));
+    return { name, from, pass: found.p95 < limitMs, times_ms: found, problem: null };
   } catch (error) {
     if (!/^(?:SQLITE_ERROR$|42)/.test(failureCode(error))) throw error;
     const words = error instanceof Error ? error.message : '';
