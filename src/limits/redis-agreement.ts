@@ -27,8 +27,10 @@ export function createAgreement({ link, key, redis, log }: AgreementParts) {
     },
     /** Says what this gate has, and looks how many kinds there are. */
     async look(): Promise<void> {
-      const kinds = Number(await link.ask((client) => run(client, REPORT, [key], [GONE_MS, own])));
-      differing = kinds > 1 ? differing + 1 : 0;
+      const kinds = await link.ask((client) => run(client, REPORT, [key], [GONE_MS, own]));
+      // while Redis is away, nothing is known of the others
+      if (kinds === undefined) return;
+      differing = Number(kinds) > 1 ? differing + 1 : 0;
       if (differing === LOOKS) log.warn({ redis }, `Limits are not counted right: ${DIFFER}`);
     },
     warning: () => (differing < LOOKS ? undefined : DIFFER),
