@@ -25,12 +25,15 @@ interface RedisLimitsParts {
   readonly metrics: { readonly redis: Pick<Metrics['redis'], 'answered' | 'without'> };
   /** Monotonic, in milliseconds. */
   readonly now?: () => number;
+  /** How long a request waits for Redis. */
+  readonly answerMs?: number;
 }
 
 export type RedisLimits = Awaited<ReturnType<typeof createRedisLimits>>;
 
 /** @returns as soon as Redis has answered, or after a second without it */
-export async function createRedisLimits({ config, log, metrics, now = () => performance.now() }: RedisLimitsParts) {
+export async function createRedisLimits(parts: RedisLimitsParts) {
+  const { config, log, metrics, now = () => performance.now() } = parts;
   const instance = randomUUID();
   // one hash tag: in a cluster a script sees the keys of one slot alone
   const keyOf = (kind: string, id: string): string => `{${config.keyPrefix}}:${kind}:${id}`;
@@ -43,8 +46,7 @@ export async function createRedisLimits({ config, log, metrics, now = () => perf
     gates = Number(await run(client, REPORT, [gatesKey], [GONE_MS, instance]));
   };
   const link = new RedisLink({
-    config,
-    probe,
+    ...{ config, probe, answerMs: parts.answerMs },
     answered: metrics.redis.answered,
     lost(problem) {
       if (!isTold) log.warn({ redis, problem, gates }, `Redis is away: ${WITHOUT[config.without]}`);

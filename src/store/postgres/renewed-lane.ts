@@ -6,6 +6,8 @@ import { PostgresFailure } from './failure.ts';
 interface LaneOptions<T> {
   readonly address: PostgresAddress;
   readonly queryTimeoutMs: number;
+  /** For each host; half a second where it is left out. Who waits longer for answers does so here, too. */
+  readonly connectTimeoutMs?: number;
   readonly applicationName: string;
   /** Runs on each new connection before anything else does. */
   readonly prepare: (connection: PostgresConnection) => Promise<T>;
@@ -54,12 +56,12 @@ export class RenewedLane<T> {
   }
 
   #connect() {
-    const { address, queryTimeoutMs, applicationName, prepare } = this.#options;
+    const { address, queryTimeoutMs, connectTimeoutMs = CONNECT_TIMEOUT_MS, applicationName, prepare } = this.#options;
     const forget = (): void => {
       if (this.#current === made) this.#current = undefined;
     };
     const made = connectPostgres(address, {
-      connectTimeoutMs: CONNECT_TIMEOUT_MS,
+      connectTimeoutMs,
       queryTimeoutMs,
       applicationName,
     }).then(async (connection) => {

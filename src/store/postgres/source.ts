@@ -70,9 +70,9 @@ export class PostgresSource implements Source {
     this.#options = options;
     const { address, now, deadlineMs } = options;
     this.#young = new YoungChecks(options.maxAgeMs);
-    const schema = address.schema ?? 'public';
+    const [schema, way] = [address.schema ?? 'public', { address, connectTimeoutMs: 2 * deadlineMs }];
     this.#lane = new RenewedLane({
-      ...{ address, queryTimeoutMs: deadlineMs + ABANDON_MS, applicationName: 'modelgate' },
+      ...{ ...way, queryTimeoutMs: deadlineMs + ABANDON_MS, applicationName: 'modelgate' },
       prepare: async (connection) => {
         const layout = (this.#layout = await readLayout(connection, schema));
         const { problem, isAbsent, missing } = layout;
@@ -82,7 +82,7 @@ export class PostgresSource implements Source {
       },
     });
     this.slow = new RenewedLane({
-      ...{ address, queryTimeoutMs: SLOW_DEADLINE_MS, applicationName: 'modelgate, what may take longer' },
+      ...{ ...way, queryTimeoutMs: SLOW_DEADLINE_MS, applicationName: 'modelgate, what may take longer' },
       prepare: (connection) => readLayout(connection, schema),
     });
     this.#shared = new SharedCheck({
