@@ -42,10 +42,16 @@ export class BoundedCaller<Question, Answer> {
 
   /**
    * @param answered called with the answer, in time or late, unless the thread dies; must not throw
-   * @returns whether the answer has come in time; at once false while the thread is not answering
+   * @param queues whether it is asked behind questions that are late, too
+   * @returns whether the answer has come in time; else at once false while the thread is not answering
    */
-  ask(question: Question, deadlineMs: number, answered: (answer: Answer) => void): Promise<boolean> {
-    if (!this.isAnswering) return Promise.resolve(false);
+  ask(
+    question: Question,
+    deadlineMs: number,
+    answered: (answer: Answer) => void,
+    queues: boolean = false,
+  ): Promise<boolean> {
+    if (!this.isAnswering && !queues) return Promise.resolve(false);
     const { port, asked } = (this.#line ??= this.#start());
     const { promise, resolve } = Promise.withResolvers<boolean>();
     const deadline = setTimeout(() => {

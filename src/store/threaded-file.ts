@@ -37,6 +37,14 @@ const ENROLMENT_TOLD_MS = 15 * 60_000;
 const thread = new BoundedCaller<FileQuestion, FileAnswer>(new URL('./file-thread.ts', import.meta.url));
 let files = 0;
 
+interface Asking {
+  readonly deadlineMs?: number;
+  /** Called with the value that came, in time or late. */
+  readonly answered?: (value: unknown) => void;
+  /** Though the thread has not answered others in time: those of another file, whose end this one would take for its own. */
+  readonly queues?: boolean;
+}
+
 export class ThreadedFile implements Source {
   goodAt = Number.NEGATIVE_INFINITY;
   status: Readonly<FileStatus> = unread();
@@ -62,7 +70,7 @@ export class ThreadedFile implements Source {
       loaded: options.loaded,
       ask: async (calls, take) => {
         const answered = (values: unknown) => take((values ?? []) as Parameters<typeof take>[0]);
-        const found = await this.ask({ kind: 'read', calls }, undefined, answered);
+        const found = await this.ask({ kind: 'read', calls }, { answered });
         return (found as readonly unknown[] | undefined)?.length;
       },
     });
@@ -94,8 +102,8 @@ export class ThreadedFile implements Source {
 
   /** Waits for the thread to start, and for what the first look makes of the file. */
   async start(): Promise<void> {
-    await this.ask({ kind: 'probe' }, START_DEADLINE_MS);
-    await this.#begin('start', INITIALIZE_DEADLINE_MS);
+    await this.ask({ kind: 'probe' }, { deadlineMs: START_DEADLINE_MS, queues: true });
+    await this.#begin('start', { deadlineMs: INITIALIZE_DEADLINE_MS, queues: true });
   }
 
   /**
@@ -135,7 +143,7 @@ export class ThreadedFile implements Source {
   }
 
   async close(): Promise<void> {
-    const closed = this.ask({ kind: 'close' });
+    const closed = this.ask({ kind: 'close' }, { queues: true });
     this.#isClosed = true;
     this.#lookedAt = Number.POSITIVE_INFINITY;
     await closed;
@@ -202,10 +210,10 @@ export class ThreadedFile implements Source {
     return isTold ? `a part of the database cannot be read: ${this.#damage?.problem}` : undefined;
   }
 
-  #begin(kind: 'start' | 'look', deadlineMs?: number): Promise<void> {
+  #begin(kind: 'start' | 'look', how: Asking = {}): Promise<void> {
     this.#lookedAt = this.#options.now();
     this.#reads.forget();
-    const looking = this.ask({ kind }, deadlineMs).then(() => {
+    const looking = this.ask({ kind }, how).then(() => {
       this.#failingSince = this.problem === undefined ? undefined : (this.#failingSince ?? this.#options.now());
       this.#report();
     });
@@ -213,25 +221,23 @@ export class ThreadedFile implements Source {
     return this.#looking;
   }
 
-  /**
-   * Asks the thread. @param answered called with the value that came, in time or late @returns the value that came in time
-   * @throws Error for a mistake of ours in the thread
-   */
-  async ask(task: FileTask, deadlineMs = this.#options.deadlineMs, answered?: (value: unknown) => void) {
+  /** Asks the thread. @returns the value that came in time @throws Error for a mistake of ours in the thread */
+  async ask(task: FileTask, { deadlineMs = this.#options.deadlineMs, answered, queues = false }: Asking = {}) {
     if (this.#isClosed) return undefined;
     const { path, organization, autoEnroll = false, now: clock, warn } = this.#options;
     const { initialized } = this.status;
     const settings = { path, organization, autoEnroll, initialized, busyTimeoutMs: READ_BUSY_MS };
     const now = clock();
     let found: FileAnswer | undefined;
-    const isInTime = await thread.ask({ file: this.#id, settings, now, task }, deadlineMs, (answer) => {
+    const take = (answer: FileAnswer): void => {
       found = answer;
       this.#silentSince = undefined;
       this.goodAt = answer.goodAt;
       this.status = answer.status ?? this.status;
       for (const line of answer.warnings) warn(...line);
       answered?.(answer.value);
-    });
+    };
+    const isInTime = await thread.ask({ file: this.#id, settings, now, task }, deadlineMs, take, queues);
     if (!isInTime) {
       this.#unanswered++;
       this.#silentSince ??= now;

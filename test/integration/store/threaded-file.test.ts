@@ -67,6 +67,23 @@ test('what one request reads for long is read in parts, and others are answered 
   await file.close();
 });
 
+test('a file that is opened while another one keeps the thread waiting is read and initialized all the same', async () => {
+  using busy = createDatabase({ organizationTables: 'none' });
+  using database = createDatabase({ organizationTables: 'none' });
+  const holder = new Database(busy.path);
+  holder.exec('BEGIN IMMEDIATE');
+  const unused = () => undefined;
+  const options = { now: () => performance.now(), deadlineMs: 10_000, warn: unused, loaded: unused };
+  const late = new ThreadedFile({ ...options, path: busy.path });
+  // to make what is missing there, SQLite waits longer for the lock
+  await late.ask({ kind: 'look' }, { deadlineMs: 1 });
+  const file = new ThreadedFile({ ...options, path: database.path });
+  await file.start();
+  expect([file.problem, file.status.missing]).toEqual([undefined, []]);
+  await Promise.all([late.close(), file.close()]);
+  holder.close();
+});
+
 test('what is lacking has no stack, which would take most of the time of a request with thousands of names', () => {
   const { stackTraceLimit } = Error;
   expect(new NotLoaded({ name: 'preset', key: 'gpt' }).stack).not.toMatch(/\n\s+at /);

@@ -6,13 +6,17 @@ export interface Nap {
   readonly ms: number;
   readonly answer: string;
   readonly dies?: true;
+  /** In shared memory: becomes 1 right before the answer. */
+  readonly done?: Int32Array<SharedArrayBuffer>;
 }
 
 const never = new Int32Array(new SharedArrayBuffer(4));
 
 answerCalls(workerData as Line, (question) => {
-  const { ms, answer, dies } = question as Nap;
+  const { ms, answer, dies, done } = question as Nap;
   if (dies === true) throw new Error('as asked');
   Atomics.wait(never, 0, 0, ms);
+  if (done !== undefined) Atomics.store(done, 0, 1);
+  if (done !== undefined) Atomics.notify(done, 0);
   return answer;
 });
