@@ -6,6 +6,7 @@ import { openStore } from '../support/database/opened-store.ts';
 import { addressOf, policyOf } from '../support/database/postgres-policy.ts';
 import { pooledServerOfSuite } from '../support/pooled-server.ts';
 import { ROLE, execute } from '../support/postgres.ts';
+import { until } from '../support/process/with-timeout.ts';
 
 const suite = pooledServerOfSuite();
 
@@ -76,6 +77,9 @@ test('a save whose client has left, or whose gate was killed, is one that the ba
   const waiting = ['left', 'killed'].map((chat) => other.quietly(chat, read.now));
   await sleep(200);
   expect(read.times).toBe(0);
+  // it is written without waiting
+  const ofLeft = `SELECT FROM modelgate_chat_saves WHERE chat_id = 'left' AND ends_at < now() + interval '1 minute'`;
+  await until(async () => (await policy.run(ofLeft)).rowCount === 1, 10_000, 'the client is known to have left');
   // its time is over
   await policy.run(`UPDATE modelgate_chat_saves SET ends_at = now() - interval '1 hour'`);
   await expect(Promise.all(waiting)).resolves.toHaveLength(2);

@@ -26,7 +26,7 @@ beforeAll(async () => {
   const files = Object.fromEntries(names.map((name) => [name, certificates.text(name)]));
   const settings = { ssl: 'on', ssl_cert_file: 'server.crt', ssl_key_file: 'server.key', ssl_ca_file: 'authority.crt' };
   [withTls, without] = await Promise.all([startPostgres({ settings, files, admits: ADMITS }), startPostgres()]);
-  const admin = await connect(withTls.url('postgres', 'postgres'), 10_000);
+  const admin = await connect(withTls.url('postgres', 'postgres'));
   await admin.query('CREATE DATABASE certified');
   await admin.query(`CREATE ROLE plain LOGIN PASSWORD '${PASSWORD}'`);
   await admin.close();
@@ -37,8 +37,8 @@ afterAll(async () => {
   certificates[Symbol.dispose]();
 });
 
-const connect = (url: string, queryTimeoutMs = 400): Promise<PostgresConnection> =>
-  connectPostgres(addressOf(url), { connectTimeoutMs: 2_000, queryTimeoutMs, applicationName: 'gate under test' });
+const connect = (url: string, queryTimeoutMs = 10_000): Promise<PostgresConnection> =>
+  connectPostgres(addressOf(url), { connectTimeoutMs: 10_000, queryTimeoutMs, applicationName: 'gate under test' });
 
 /** @returns `tls` or `plain`, or why there is no connection */
 async function outcome(url: string): Promise<string> {
@@ -108,12 +108,12 @@ describe('a server with TLS', () => {
   });
 
   test('that is frozen costs the connection, as without', async () => {
-    const connection = await connect(urlOf(withTls, 'localhost', 'sslmode=require'));
+    const connection = await connect(urlOf(withTls, 'localhost', 'sslmode=require'), 1_000);
     const ended = new Promise<void>((resolve) => connection.onEnd(resolve));
     withTls.signal('SIGSTOP');
     try {
       await expect(connection.query('SELECT 1')).rejects.toMatchObject({ code: 'ETIMEDOUT' });
-      await withTimeout(ended, 2_000, 'the connection ends while the server is frozen');
+      await withTimeout(ended, 10_000, 'the connection ends while the server is frozen');
     } finally {
       withTls.signal('SIGCONT');
     }

@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import { type ServingProcess, chatStatus } from '../support/gate/gate-process.ts';
 import { mintSession } from '../support/gate/session.ts';
 import { gateOnPolicy } from './gate-on-policy.ts';
+import { TIMED } from './timed.ts';
 
 const NAMES = 4_990;
 
@@ -23,7 +24,7 @@ async function askMany(gate: ServingProcess, models: readonly string[]) {
 const expectReadable = (gate: ServingProcess): void =>
   expect(gate.lines().filter(({ msg }) => msg === 'the policy database cannot be read')).toEqual([]);
 
-test('thousands of names do not let what was withdrawn pass, and cost the others no answer', async () => {
+test('thousands of names do not let what was withdrawn pass, and cost the others no answer', TIMED, async () => {
   const { gate, policy } = await gateOnPolicy(async ({ run }) => {
     // without its index each name costs as much as on a machine that is ten times slower
     await run('ALTER TABLE model DROP CONSTRAINT model_pkey CASCADE');
@@ -38,7 +39,7 @@ test('thousands of names do not let what was withdrawn pass, and cost the others
   expectReadable(gate);
 });
 
-test('a preset with parameters of 60 MB is not read, and cannot be used through its base', async () => {
+test('a preset with parameters of 60 MB is not read, and cannot be used through its base', TIMED, async () => {
   const { gate } = await gateOnPolicy(async (policy) => {
     await policy.addModel('long', 'gpt', { system: 'long '.repeat(12_000_000) }, 'ada');
     await policy.addModel('short', 'gpt', { system: 'short '.repeat(10_000) }, 'ada');
@@ -50,7 +51,7 @@ test('a preset with parameters of 60 MB is not read, and cannot be used through 
   expectReadable(gate);
 });
 
-test('presets whose parameters are long together are read in parts, and cost the others no answer', async () => {
+test('presets whose parameters are long together are read in parts, and cost the others no answer', TIMED, async () => {
   const models = Array.from({ length: 80 }, (_none, at) => `long-${at}`);
   const { gate } = await gateOnPolicy(async (policy) => {
     for (const id of models) await policy.addModel(id, 'gpt', { system: 'long '.repeat(98_000) }, 'eve');

@@ -10,6 +10,7 @@ import { ACCESS_KEY } from '../support/gate/provider-door.ts';
 import { TEST_SECRET } from '../support/gate/session.ts';
 import { runModelgate } from '../support/gate/gate-process.ts';
 import type { PostgresDatabase } from '../support/postgres.ts';
+import { until } from '../support/process/with-timeout.ts';
 import { sendJson, startRecordingUpstream } from '../support/upstream/upstreams.ts';
 import { farServer } from './far-server.ts';
 import { chat, gatesOnLedger } from './gates-on-ledger.ts';
@@ -89,7 +90,7 @@ test.each<[words: string, commandOn: (database: PostgresDatabase) => Command | P
 ])('calls go on during `%s`', async (name, commandOn, said) => {
   const { server, database, serve } = await gatesOnLedger({});
   const gate = await serve();
-  expect(await chat(gate.base)).toMatchObject({ status: 200 });
+  await until(async () => (await chat(gate.base)).status === 200, 20_000, 'the user to be known');
   const { words, settings } = await commandOn(database);
   const far = await farServer(server.port, ROUND_TRIP_MS);
   const url = database.url.replace(`:${server.port}/`, `:${far}/`);

@@ -1,12 +1,15 @@
 /** A gate on PostgreSQL with two users, ada and eve, of one organization that has the model `gpt`. */
 import { onTestFinished } from 'vitest';
 import { policyOf } from '../support/database/postgres-policy.ts';
-import { serveModelgate } from '../support/gate/gate-process.ts';
-import { TEST_SECRET } from '../support/gate/session.ts';
+import { chatStatus, serveModelgate } from '../support/gate/gate-process.ts';
+import { TEST_SECRET, mintSession } from '../support/gate/session.ts';
 import { startPostgres } from '../support/postgres.ts';
+import { until } from '../support/process/with-timeout.ts';
 import { sendJson, startUpstream } from '../support/upstream/upstreams.ts';
 
 type Policy = ReturnType<typeof policyOf>;
+
+const USERS = ['ada', 'eve'];
 
 /** @param prepare what else is there before the gate starts */
 export async function gateOnPolicy(
@@ -20,7 +23,7 @@ export async function gateOnPolicy(
   const database = running.use(await server.createDatabase());
   const policy = policyOf(database);
   await policy.initialize();
-  for (const user of ['ada', 'eve']) {
+  for (const user of USERS) {
     await policy.addUser(user);
     await policy.addMember('acme', user);
   }
@@ -34,5 +37,10 @@ export async function gateOnPolicy(
       ...settings,
     }),
   );
+  // whom it has seen it serves, also where a check is late on a busy machine
+  for (const user of USERS) {
+    const session = await mintSession(user);
+    await until(async () => (await chatStatus(gate, 'gpt', session)) === 200, 20_000, `${user} to be known`);
+  }
   return { gate, policy };
 }

@@ -7,6 +7,7 @@ import { type ServingDoor, chatAs, serveDoor } from '../support/gate/door-proces
 import { startPgBouncer } from '../support/pgbouncer.ts';
 import { startPostgres } from '../support/postgres.ts';
 import { BODY, type MeteredProvider, startMeteredProvider } from '../support/upstream/metered-provider.ts';
+import { whenReadable } from './readable.ts';
 
 export const USERS = ['ann', 'bob', 'cat'];
 export const STREAMED = JSON.stringify({
@@ -16,10 +17,13 @@ export const STREAMED = JSON.stringify({
 });
 
 /** The users are of acme, which has `A`. Until the running test ends. */
-export async function gatesOnLedger(options: Parameters<typeof startMeteredProvider>[0], isPooled = false) {
+export async function gatesOnLedger(
+  options: Parameters<typeof startMeteredProvider>[0],
+  { isPooled = false, ...ofServer }: Parameters<typeof startPostgres>[0] & { readonly isPooled?: boolean } = {},
+) {
   const running = new AsyncDisposableStack();
   onTestFinished(() => running.disposeAsync());
-  const server = running.use(await startPostgres());
+  const server = running.use(await startPostgres(ofServer));
   const pooler = isPooled ? running.use(await startPgBouncer(server, { poolSize: 6 })) : undefined;
   const database = running.use(await server.createDatabase());
   const policy = policyOf(database);
@@ -32,7 +36,7 @@ export async function gatesOnLedger(options: Parameters<typeof startMeteredProvi
   const provider = await startMeteredProvider(options);
   running.defer(() => provider.close());
   const serve = async (settings: Record<string, string> = {}): Promise<ServingDoor> =>
-    running.use(await serveDoor({ url: pooler?.url(database.name) ?? database.url }, provider, settings));
+    whenReadable(running.use(await serveDoor({ url: pooler?.url(database.name) ?? database.url }, provider, settings)));
   return { running, server, database, policy, provider, serve };
 }
 

@@ -14,10 +14,12 @@ const OFF = {
   MODELGATE_LIMIT_CONCURRENT_CHATS: 'off',
 };
 
+export const USERS = ['ann', 'bob', 'cyd', 'dan'];
+
 /** Until the running test ends. */
 export async function gatesOfTest(count: number, settings: Record<string, string>, wordDelayMs = 0) {
   const database: TestDatabase = createDatabase({ era: '0.12.4' });
-  for (const id of ['ann', 'bob']) {
+  for (const id of USERS) {
     database.addUser({ id });
     database.addMember('acme', id);
   }
@@ -74,6 +76,22 @@ export const untilEach = (
   label: string,
   longestMs = 20_000,
 ) => until(async () => (await Promise.all(gates.map(readiness))).every(holds), longestMs, label);
+
+/** Redis that is late for a gate is away for a moment, and nothing is known then of what gates count together: that is told by 503. */
+export const TOGETHER = { MODELGATE_LIMITS_WITHOUT_REDIS: 'refuse' };
+
+/** @param gates with the setting `TOGETHER` @returns what the first user was answered for whom Redis was never late */
+export async function countedTogether(
+  gates: readonly ServingProcess[],
+  ask: (user: string) => Promise<readonly number[]>,
+): Promise<readonly number[]> {
+  for (const user of USERS) {
+    await untilEach(gates, ({ reachable }) => reachable, 'each gate reaches Redis');
+    const statuses = await ask(user);
+    if (!statuses.includes(503)) return statuses;
+  }
+  throw new Error('Redis was late for each user');
+}
 
 export const allKnow = (gates: readonly ServingProcess[]) =>
   untilEach(gates, (state) => state.gates === gates.length, 'each gate knows of all');

@@ -35,10 +35,9 @@ export async function startLateBalancer(endpoints: readonly Endpoint[], lateMs: 
   let isOver = false;
   const watch = async (endpoint: Endpoint): Promise<void> => {
     while (!isOver) {
-      const isReady = await fetch(`${endpoint.adminUrl}/readyz`).then(
-        async (answer) => (await answer.json(), answer.ok),
-        () => false,
-      );
+      const isReady = await fetch(`${endpoint.adminUrl}/readyz`)
+        .then(async (answer) => (await answer.json(), answer.ok))
+        .catch(() => false);
       if (isReady) believed.add(endpoint);
       else if (believed.has(endpoint)) {
         await sleep(lateMs);

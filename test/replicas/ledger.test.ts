@@ -16,7 +16,7 @@ describe.each(WAYS)('%s', (way) => {
     const postgres = addressOf(url, 'chat');
     return {
       // a new ledger has a connection to make first
-      place: { path: postgres.shown, postgres, patienceMs: 2_000 },
+      place: { path: postgres.shown, postgres },
       connect: () => openBlocking(postgres),
       close: () => database[Symbol.asyncDispose](),
     };

@@ -8,6 +8,7 @@ import { TEST_SECRET, mintSession } from '../support/gate/session.ts';
 import { PASSWORD, type PostgresDatabase, type PostgresServer, execute, startPostgres } from '../support/postgres.ts';
 import { until } from '../support/process/with-timeout.ts';
 import { startRecordingUpstream } from '../support/upstream/upstreams.ts';
+import { TIMED } from './timed.ts';
 
 const ACME = { organization: { id: 'acme', name: 'Acme' }, autoEnroll: true };
 
@@ -53,7 +54,8 @@ test('enrolment waits a moment for a lock, says so, and is done when the user co
   await database.sql.query('BEGIN; LOCK TABLE organization_members IN SHARE ROW EXCLUSIVE MODE');
   const startedAt = performance.now();
   expect(await opened.effect('eve', 'gpt')).toBe('deny');
-  expect(performance.now() - startedAt).toBeLessThan(100 + SLACK_MS);
+  // and not as long as a statement may take
+  expect(performance.now() - startedAt).toBeLessThan(2_000);
   expect(opened.warnings.join('\n')).toContain('a new user could not be enrolled');
   // no one else waits
   expect(await opened.effect('ada', 'gpt')).toBe('permit');
@@ -118,11 +120,10 @@ test('while there is nothing to read yet, each attempt gives its connection back
   using opened = await openStore(addressOf(database.url), { now: () => performance.now() });
   await sleep(2_000);
   expect((await opened.store.health()).problem).toContain('table user is missing');
-  const { rows } = await database.sql.query<{ gates: string }>(
-    `SELECT count(*) AS gates FROM pg_stat_activity WHERE datname = $1 AND application_name LIKE 'modelgate%'`,
-    [database.name],
-  );
-  expect(Number(rows[0]?.gates)).toBeLessThan(4);
+  const open = `SELECT FROM pg_stat_activity WHERE datname = $1 AND application_name LIKE 'modelgate%'`;
+  const isFew = async () => ((await database.sql.query(open, [database.name])).rowCount ?? 0) < 4;
+  // a session of the server ends after its connection
+  await until(isFew, 5_000, 'few connections are open');
 });
 
 test('an id that is no text is named, with its column', async () => {
@@ -159,7 +160,7 @@ test('a migration that changes columns under the gate is followed, and no decisi
   }
 });
 
-test('a frozen server delays no route that needs no policy', async () => {
+test('a frozen server delays no route that needs no policy', TIMED, async () => {
   await using database = await server.createDatabase();
   const policy = policyOf(database);
   await policy.initialize();

@@ -83,6 +83,14 @@ const revokeBefore = (text: string | number) => redis.ask('SET', `${PREFIX}:auth
 const isBlind = async (gate: ServingProcess): Promise<boolean> =>
   (await (await fetch(`${gate.adminUrl}/metrics`)).text()).includes('\nmodelgate_revocations_problem 1\n');
 
+/** The outcome of a question for which Redis was in time: where it is late, the gate takes ended sessions for a moment. */
+async function inTime<T>(gate: ServingProcess, question: () => Promise<T>): Promise<T> {
+  for (;;) {
+    const outcome = await question();
+    if (!(await isBlind(gate))) return outcome;
+  }
+}
+
 async function sessionOfAnn(claims: Record<string, unknown> = {}) {
   const jti = randomUUID();
   return { jti, token: await mintSession('ann', { claims: { jti, iat: ISSUED_AT, ...claims } }) };
@@ -102,14 +110,15 @@ describe.each([
     const [out, stays] = [await sessionOfAnn(), await sessionOfAnn()];
     expect([await ask(gate, out.token), await ask(gate, stays.token)]).toEqual([200, 200]);
     await revoke(out.jti);
-    expect([await ask(gate, out.token), await ask(gate, out.token, '/api/models')]).toEqual([401, 401]);
+    for (const path of [undefined, '/api/models'])
+      expect(await inTime(gate, () => ask(gate, out.token, path))).toBe(401);
     expect([await ask(gate, stays.token), await ask(gate, stays.token, '/api/models')]).toEqual([200, 200]);
   });
 
   test('ends a voice call before it begins', async () => {
     const [out, stays] = [await sessionOfAnn(), await sessionOfAnn()];
     await revoke(out.jti);
-    expect([await call(gate, out.token), await call(gate, stays.token)]).toEqual([1008, 'heard']);
+    expect([await inTime(gate, () => call(gate, out.token)), await call(gate, stays.token)]).toEqual([1008, 'heard']);
   });
 
   test.each([
@@ -122,7 +131,7 @@ describe.each([
   ])('ends %s', async (_which, before, claims, status) => {
     const { token } = await sessionOfAnn(claims);
     await revokeBefore(before);
-    expect(await ask(gate, token)).toBe(status);
+    expect(await inTime(gate, () => ask(gate, token))).toBe(status);
   });
 
   test('is not asked where nothing is decided', async () => {
@@ -137,8 +146,7 @@ describe.each([
   test('ends none while it is away, and those it names when it is back', async () => {
     const { jti, token } = await sessionOfAnn();
     await revoke(jti);
-    expect(await ask(gate, token)).toBe(401);
-    expect(await isBlind(gate)).toBe(false);
+    expect(await inTime(gate, () => ask(gate, token))).toBe(401);
     redis.freeze();
     expect(await ask(gate, token)).toBe(200);
     expect(await isBlind(gate)).toBe(true);

@@ -31,7 +31,7 @@ describe('a rolling restart costs no request', { timeout: 180_000 }, () => {
   });
 
   test('behind a Service whose endpoints come late, with MODELGATE_DRAIN_DELAY', async () => {
-    const fleet = await startFleet({ MODELGATE_DRAIN_DELAY: `${2 * LATE_MS}ms` });
+    const fleet = await startFleet({ MODELGATE_DRAIN_DELAY: `${3 * LATE_MS}ms` });
     await using service = await startLateBalancer(fleet.endpoints(), LATE_MS);
     const { sent, failures } = await fleet.restartUnderLoad(service.url);
     expect(failures).toEqual([]);

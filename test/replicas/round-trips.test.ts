@@ -1,11 +1,15 @@
 /** What a request asks of PostgreSQL and of Redis: who asks and what may run are one check, and a limit is asked beside it. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { policyOf } from '../support/database/postgres-policy.ts';
 import { type ServingProcess, chatStatus, serveModelgate } from '../support/gate/gate-process.ts';
 import { TEST_SECRET, mintSession } from '../support/gate/session.ts';
 import { type PostgresServer, startPostgres } from '../support/postgres.ts';
+import { inTurn } from '../support/process/with-timeout.ts';
 import { type RedisProcess, startRedis } from '../support/redis/redis-process.ts';
 import { type Upstream, sendJson, startUpstream } from '../support/upstream/upstreams.ts';
+import { TOGETHER, USERS, countedTogether } from './gates-on-redis.ts';
+import { whenReadable } from './readable.ts';
 
 const KEY = 'sk-0123456789abcdef0123456789abcdef';
 const CHATS = 20;
@@ -29,7 +33,7 @@ async function gatesOfTest(count: number, settings: Readonly<Record<string, stri
   onTestFinished(() => database[Symbol.asyncDispose]());
   const policy = policyOf(database);
   await policy.initialize();
-  await policy.addUser('ada');
+  for (const user of ['ada', ...USERS]) await policy.addUser(user);
   await policy.addMember('acme', 'ada');
   await policy.addClientOrganization('acme', 1);
   for (const model of ['gpt', 'preset']) await policy.grant('acme', model);
@@ -45,8 +49,11 @@ async function gatesOfTest(count: number, settings: Readonly<Record<string, stri
         WEBUI_SECRET_KEY: TEST_SECRET,
         MODELGATE_REDIS_URL: redis.url,
         MODELGATE_REDIS_KEY_PREFIX: database.name,
+        // what a gate on a busy machine was not told in time is a 503, and no guess
+        MODELGATE_POLICY_MAX_STALE: '0s',
+        ...TOGETHER,
         ...settings,
-      }),
+      }).then(whenReadable),
     );
   }
   return { policy, gates };
@@ -56,6 +63,15 @@ async function gatesOfTest(count: number, settings: Readonly<Record<string, stri
 async function checksOf({ adminUrl }: ServingProcess): Promise<number> {
   const text = await (await fetch(`${adminUrl}/metrics`)).text();
   return Number(/^modelgate_policy_check_seconds_count (\d+)$/m.exec(text)?.[1]);
+}
+
+/** As a client that does what `Retry-After` asks for. */
+async function insistently(gate: ServingProcess, model: string, credential: string): Promise<number> {
+  for (;;) {
+    const status = await chatStatus(gate, model, credential);
+    if (status !== 503) return status;
+    await sleep(300);
+  }
 }
 
 async function scriptsOf(): Promise<number> {
@@ -72,13 +88,20 @@ describe('a chat of a user who was seen before', () => {
     const [gate] = (await gatesOfTest(1)).gates;
     if (gate === undefined) throw new Error('there is a gate');
     const credential = await credentialOf();
-    expect(await chatStatus(gate, model, credential)).toBe(200);
-    const looks = [await checksOf(gate), await checksOf(gate)] as const;
-    const before = await scriptsOf();
-    for (let number = 0; number < CHATS; number += 1) expect(await chatStatus(gate, model, credential)).toBe(200);
-    const scripts = (await scriptsOf()) - before;
-    const ofLook = looks[1] - looks[0];
-    expect((await checksOf(gate)) - looks[1] - ofLook).toBe(CHATS);
+    const asked = async () => {
+      expect(await insistently(gate, model, credential)).toBe(200);
+      const looks = [await checksOf(gate), await checksOf(gate)] as const;
+      const before = await scriptsOf();
+      const statuses = new Set<number>();
+      for (let number = 0; number < CHATS; number += 1) statuses.add(await chatStatus(gate, model, credential));
+      const scripts = (await scriptsOf()) - before;
+      const ofLook = looks[1] - looks[0];
+      return { statuses: [...statuses], scripts, checks: (await checksOf(gate)) - looks[1] - ofLook };
+    };
+    let found = await asked();
+    while (found.statuses.includes(503)) found = await asked();
+    const { scripts, ...rest } = found;
+    expect(rest).toEqual({ statuses: [200], checks: CHATS });
     // one of its user, one of its place, its run and its organization; the gate itself reports every five seconds
     expect(scripts).toBeGreaterThanOrEqual(2 * CHATS);
     expect(scripts).toBeLessThan(2 * CHATS + 5);
@@ -89,11 +112,19 @@ test('what a limit refuses is no denial, also where the limit is asked beside th
   const { gates } = await gatesOfTest(2, { MODELGATE_LIMIT_USER: '1/1h:0' });
   const [first, second] = gates;
   if (first === undefined || second === undefined) throw new Error('there are two gates');
-  const credential = await mintSession('ada');
-  expect(await chatStatus(first, 'secret', credential)).toBe(403);
-  // this one has not heard of the refusal, and asks
-  expect(await chatStatus(second, 'secret', credential)).toBe(429);
-  expect(await chatStatus(second, 'gpt', credential)).toBe(429);
+  const statuses = await countedTogether(gates, async (user) => {
+    const credential = await mintSession(user);
+    // the second one has not heard of the refusal, and asks
+    return inTurn(
+      [
+        [first, 'secret'],
+        [second, 'secret'],
+        [second, 'gpt'],
+      ] as const,
+      ([gate, model]) => chatStatus(gate, model, credential),
+    );
+  });
+  expect(statuses).toEqual([403, 429, 429]);
 });
 
 test('who was withdrawn is not known by what the gate remembers, and pays by address', async () => {
@@ -101,13 +132,13 @@ test('who was withdrawn is not known by what the gate remembers, and pays by add
   const [gate] = gates;
   if (gate === undefined) throw new Error('there is a gate');
   const credential = await mintSession('ada');
-  expect([await chatStatus(gate, 'gpt', credential), await chatStatus(gate, 'gpt', KEY)]).toEqual([200, 200]);
+  expect([await insistently(gate, 'gpt', credential), await insistently(gate, 'gpt', KEY)]).toEqual([200, 200]);
   await policy.run('DELETE FROM api_key');
-  expect([await chatStatus(gate, 'gpt', credential), await chatStatus(gate, 'gpt', KEY)]).toEqual([200, 401]);
+  expect([await insistently(gate, 'gpt', credential), await insistently(gate, 'gpt', KEY)]).toEqual([200, 401]);
   await policy.addApiKey('ada', KEY);
-  expect(await chatStatus(gate, 'gpt', KEY)).toBe(200);
+  expect(await insistently(gate, 'gpt', KEY)).toBe(200);
   await policy.run(`DELETE FROM "user" WHERE id = 'ada'`);
-  expect([await chatStatus(gate, 'gpt', credential), await chatStatus(gate, 'gpt', KEY)]).toEqual([401, 401]);
+  expect([await insistently(gate, 'gpt', credential), await insistently(gate, 'gpt', KEY)]).toEqual([401, 401]);
   await policy.addUser('ada');
-  expect(await chatStatus(gate, 'gpt', credential)).toBe(200);
+  expect(await insistently(gate, 'gpt', credential)).toBe(200);
 });

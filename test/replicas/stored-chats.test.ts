@@ -7,6 +7,7 @@ import type { ServingProcess } from '../support/gate/gate-process.ts';
 import { mintSession } from '../support/gate/session.ts';
 import { startPostgres } from '../support/postgres.ts';
 import { gateOnPolicy } from './gate-on-policy.ts';
+import { TIMED } from './timed.ts';
 
 /** Of one statement beside the checks. */
 const DEADLINE_MS = 3_000;
@@ -34,7 +35,7 @@ async function runChat({ url }: ServingProcess, chat: string, user: string) {
   return { status: answer.status, ms: performance.now() - startedAt };
 }
 
-test('long chats that one user runs at once delay no other user', async () => {
+test('long chats that one user runs at once delay no other user', TIMED, async () => {
   const { gate, policy } = await gateOfTest();
   const content = 'long '.repeat(8_000_000);
   await addChat(policy, 'long', 'eve', { history: { messages: { m: { model: 'gpt', content } } } });
@@ -51,7 +52,7 @@ test('long chats that one user runs at once delay no other user', async () => {
   expect((await long).map(({ status }) => status)).toEqual([200, 200, 200, 200]);
 });
 
-test('while chats are locked, none waits for all who have come before', { timeout: 60_000 }, async () => {
+test('while chats are locked, none waits for all who have come before', { ...TIMED, timeout: 60_000 }, async () => {
   const { gate, policy } = await gateOfTest();
   await addChat(policy, 'short', 'ada', { models: ['gpt'] });
   await policy.run('BEGIN');
@@ -85,7 +86,7 @@ async function longestTurn(work: Promise<unknown>): Promise<number> {
 
 test(
   'long documents pass neither the event loop nor the connection that others wait for',
-  { timeout: 60_000 },
+  { ...TIMED, timeout: 60_000 },
   async () => {
     await using server = await startPostgres();
     await using database = await server.createDatabase();

@@ -131,8 +131,11 @@ function createServerOf(directory: string, data: string, port: number) {
     if (ended()) throw new Error(`PostgreSQL ended: ${log}`);
   };
   const signal = (name: NodeJS.Signals): void => {
-    const pids = postmaster?.pid === undefined ? [] : [postmaster.pid, ...childrenOf(postmaster.pid)];
-    for (const pid of pids) sendSignal(pid, name);
+    const pid = postmaster?.pid;
+    if (pid === undefined) return;
+    sendSignal(pid, name);
+    // once it is stopped, no child comes that is not
+    for (const child of childrenOf(pid)) sendSignal(child, name);
   };
   const stop = async (how: keyof typeof LIFE = 'fast'): Promise<void> => {
     const child = postmaster;
