@@ -57,8 +57,11 @@ async function readiness(options: readonly string[]): Promise<Ready & { readonly
     const log = async () => (await run(ENGINE, ['logs', id])).stdout;
     await eventually(async () => (await log()).includes('modelgate listens'), 'modelgate listens');
     const ask = "fetch('http://127.0.0.1:9464/readyz').then(async (answer) => console.log(await answer.text()))";
-    const answer = JSON.parse(await engine(['exec', id, 'node', '--eval', ask])) as Ready;
-    return { ...answer, log: await log() };
+    for (;;) {
+      const answer = JSON.parse(await engine(['exec', id, 'node', '--eval', ask])) as Ready;
+      // SQLite had no 20 ms for this one look: a machine that has other things to do
+      if (answer.database.problem?.startsWith('NO_ANSWER') !== true) return { ...answer, log: await log() };
+    }
   } finally {
     await engine(['rm', '--force', id]);
   }

@@ -8,6 +8,7 @@ import { question } from './tenants.ts';
 
 const CHAT = '/api/chat/completions';
 const F = FORBIDDEN;
+const ANSWER_MS = 15_000;
 
 type Message = Readonly<Record<string, unknown>>;
 type Messages = Readonly<Record<string, Message>>;
@@ -66,6 +67,20 @@ const continued = (chat: string, more: object = {}): Record<string, unknown> =>
     ...more,
   });
 
+/** What is done while the chat answers: the provider takes until then for it, however slow this machine is. */
+async function whileItAnswers(a: Attempt, body: object, act: () => Promise<unknown>): Promise<void> {
+  const release = a.tenants.provider.hold();
+  try {
+    const answered = a.post(CHAT, body);
+    await Promise.race([answered, a.tenants.arrival('alpha', ANSWER_MS)]);
+    await act();
+    release();
+    await answered;
+  } finally {
+    release();
+  }
+}
+
 const attack = (name: string, worksWithout: readonly Release[], run: Attack['run']): Attack => ({
   name,
   worksWithout,
@@ -84,20 +99,16 @@ const WAITING: readonly Attack[] = [
   }),
   attack('the same, saved into a chat while it answers', NEW, async (a) => {
     const chat = await newChat(a, EXCHANGE);
-    await a.post(CHAT, continued(chat));
-    await a.post(`/api/v1/chats/${chat}`, { chat: { history: { messages: asMap([subagent()]) } } });
+    await whileItAnswers(a, continued(chat), () => save(a, chat, [subagent()]));
   }),
   attack('the same, with children that the backend does not believe in', NEW, async (a) => {
     const chat = await newChat(a, EXCHANGE);
-    await a.post(CHAT, continued(chat));
-    const message = subagent({ childrenIds: ['nobody'] });
-    await a.post(`/api/v1/chats/${chat}`, { chat: { history: { messages: asMap([message]) } } });
+    await whileItAnswers(a, continued(chat), () => save(a, chat, [subagent({ childrenIds: ['nobody'] })]));
   }),
   attack('the same, answered at first, and the answer deleted while the chat answers', NEW, async (a) => {
     const message = subagent({ childrenIds: ['q'] });
     const chat = await newChat(a, [...EXCHANGE, message, assistant('q', 'p', 'alpha')]);
-    await a.post(CHAT, continued(chat));
-    await a.post(`/api/v1/chats/${chat}/messages/q`, undefined, 'DELETE');
+    await whileItAnswers(a, continued(chat), () => a.post(`/api/v1/chats/${chat}/messages/q`, undefined, 'DELETE'));
   }),
   attack('a timer whose chat was imported with a run of that model', NEW, async (a) => {
     const run = { model_id: F, chat_context: {} };
@@ -281,33 +292,34 @@ const SMUGGLED: readonly Attack[] = [
   }),
   attack('a message of a sub-agent, spelled with half of a surrogate pair, while the chat answers', NEW, async (a) => {
     const chat = await newChat(a, EXCHANGE);
-    await a.post(CHAT, continued(chat));
-    await save(a, chat, [user('p', 'b', { model: F, meta: { 'inter\ud800nal': true, type: 'subagent' } })]);
+    const message = user('p', 'b', { model: F, meta: { 'inter\ud800nal': true, type: 'subagent' } });
+    await whileItAnswers(a, continued(chat), () => save(a, chat, [message]));
   }),
   attack('the same, spelled with a NUL', NEW, async (a) => {
     const chat = await newChat(a, EXCHANGE);
-    await a.post(CHAT, continued(chat));
-    await save(a, chat, [user('p', 'b', { 'mod\u0000el': F, meta: { internal: true, type: 'subagent' } })]);
+    const message = user('p', 'b', { 'mod\u0000el': F, meta: { internal: true, type: 'subagent' } });
+    await whileItAnswers(a, continued(chat), () => save(a, chat, [message]));
   }),
   attack('a reply that is deleted and saved again while it streams', [], async (a) => {
     const chat = await newChat(a, EXCHANGE);
-    await a.post(CHAT, continued(chat, BACKGROUND));
-    await a.post(`/api/v1/chats/${chat}/messages/n2`, undefined, 'DELETE');
-    await save(a, chat, [assistant('n2', 'n1', F)]);
+    await whileItAnswers(a, continued(chat, BACKGROUND), async () => {
+      await a.post(`/api/v1/chats/${chat}/messages/n2`, undefined, 'DELETE');
+      await save(a, chat, [assistant('n2', 'n1', F)]);
+    });
   }),
   attack('a reply that is not there yet and is saved while the provider answers', OLD, async (a) => {
     const chat = await newChat(a, EXCHANGE);
-    const answered = a.post(CHAT, { ...continued(chat, { id: 'n2', ...BACKGROUND }), stream: false });
-    for (let count = 0; count < 20; count++) {
-      await save(a, chat, [...EXCHANGE, user('n1', 'b'), assistant('n2', 'n1', F)]);
-    }
-    await answered;
+    const body = { ...continued(chat, { id: 'n2', ...BACKGROUND }), stream: false };
+    await whileItAnswers(a, body, () => save(a, chat, [...EXCHANGE, user('n1', 'b'), assistant('n2', 'n1', F)]));
   }),
   attack('a chat that is written anew while its tool call is resolved', NEW, async (a) => {
     for (let count = 0; count < 12; count++) {
-      const chat = await newChat(a, paused('alpha', CALL));
-      const resolving = a.post(`/api/v1/chats/${chat}/messages/b/resolve`, { call_id: 'c1', action: 'reject' });
-      await Promise.all([resolving, save(a, chat, paused(F, CALL)), save(a, chat, paused(F, CALL))]);
+      // what is not done the backend itself writes: the second half is won by a moment, if at all
+      const asked = (model: string) => paused(model, CALL).map((message) => ({ ...message, done: count < 6 }));
+      const chat = await newChat(a, asked('alpha'));
+      const resolve = () => a.post(`/api/v1/chats/${chat}/messages/b/resolve`, { call_id: 'c1', action: 'reject' });
+      const write = () => save(a, chat, asked(F));
+      await Promise.all([write(), resolve(), write()]);
     }
   }),
   attack('an imported chat with a model under its other key', NEW, async (a) => {
@@ -351,8 +363,8 @@ async function waitForLateRuns(attempt: Attempt): Promise<void> {
 const FREED: readonly Attack[] = [
   attack('an old answer that loses its parent while the chat answers', NEW, async (a) => {
     const chat = await chatOfOld(a);
-    await a.post(CHAT, continued(chat));
-    await save(a, chat, [{ ...assistant('q', '', 'alpha'), parentId: null }]);
+    const message = { ...assistant('q', '', 'alpha'), parentId: null };
+    await whileItAnswers(a, continued(chat), () => save(a, chat, [message]));
     await waitForLateRuns(a);
   }),
   attack('an old answer that is moved away, while the list of the branch names another', NEW, async (a) => {
@@ -374,8 +386,8 @@ const FREED: readonly Attack[] = [
       const meta = JSON.stringify({ internal: true, type: 'timer', run: { model_id: F, chat_context: {} } });
       a.tenants.query('UPDATE chat SET meta = ? WHERE id = ?', meta, timer);
       const chat = await newChat(a, EXCHANGE);
-      await a.post(CHAT, continued(chat));
-      await save(a, chat, [user('p', 'b', { meta: { internal: true, type: 'timer', timer_id: timer + removed } })]);
+      const message = user('p', 'b', { meta: { internal: true, type: 'timer', timer_id: timer + removed } });
+      await whileItAnswers(a, continued(chat), () => save(a, chat, [message]));
       await waitForLateRuns(a);
     }),
   ),

@@ -46,9 +46,9 @@ describe.each(RELEASES)('the web page of Open WebUI %s in Chromium', { timeout: 
       await web.picture(`open-webui-${version}-chat.png`);
       await web.page.reload();
       await web.answered('alpha-2');
-      expect(await web.page.getByText('Who are you?').count()).toBeGreaterThan(0);
+      await web.page.getByText('Who are you?').filter({ visible: true }).first().waitFor();
       await web.ask('And who are you now?');
-      await expect.poll(() => web.page.getByText('I am alpha-2 and this is my answer.').count()).toBeGreaterThan(1);
+      await web.page.getByText('I am alpha-2 and this is my answer.').nth(1).waitFor();
       await web.picture(`open-webui-${version}-chat-continued.png`);
     });
     await world.tenants.quiet();

@@ -95,17 +95,10 @@ describe.each(RELEASES)('real clients through the gate in front of Open WebUI %s
     });
 
     it('serves the next request after the reader of a stream has left in the middle', async () => {
-      const controller = new AbortController();
-      const stream = await client().chat.completions.create(
-        { model: 'alpha', messages, stream: true },
-        { signal: controller.signal },
-      );
-      const read: string[] = [];
-      for await (const { choices } of stream) {
-        read.push(choices[0]?.delta.content ?? '');
-        controller.abort();
-      }
-      expect(read.length).toBeLessThan(8);
+      const stream = await client().chat.completions.create({ model: 'alpha', messages, stream: true });
+      // which ends the request
+      for await (const { choices } of stream) if (choices.length > 0) break;
+      expect(stream.controller.signal.aborted).toBe(true);
       const next = await client().chat.completions.create({ model: 'alpha-2', messages });
       expect(next.choices[0]?.message.content).toContain('I am alpha-2');
     });

@@ -14,6 +14,8 @@ import { startRealGate } from './gate.ts';
 import { installOpenWebui } from './install.ts';
 import { RELEASES } from './release.ts';
 
+/** It warns, and is right, where the machine itself stops for half a second while it tries the lock. */
+const PATIENCE = { timeout: 60_000 };
 const ADA = { name: 'Ada', email: 'ada@example.com' };
 
 describe.each(RELEASES)('doctor beside the real Open WebUI %s', (version) => {
@@ -39,11 +41,11 @@ describe.each(RELEASES)('doctor beside the real Open WebUI %s', (version) => {
 
   it('says what is still to be done in a new deployment, and nothing once it is', async () => {
     // the backend makes its file readable to every user, and only the operator can cure that
-    expect(await faults()).toEqual(['warning permissions', 'problem tables', 'warning admins']);
+    await expect.poll(() => faults(), PATIENCE).toEqual(['warning permissions', 'problem tables', 'warning admins']);
     await signUp(backend.url, ADA);
     const { code } = await runCommand(['init', '--database', backend.databasePath]);
     expect(code).toBe(0);
-    expect(await faults()).toEqual(['warning permissions']);
+    await expect.poll(() => faults(), PATIENCE).toEqual(['warning permissions']);
   });
 
   it("tells the backend's key from another one, by the backend's own words", async () => {
@@ -59,10 +61,10 @@ describe.each(RELEASES)('doctor beside the real Open WebUI %s', (version) => {
         ((await (await fetch(`${gate.adminUrl}/readyz`)).json()) as { identity: { problem: string | null } }).identity;
       expect(await problem()).toEqual({ problem: null });
       const { token } = await signIn(gate.url, ADA);
-      await until(async () => (await problem()).problem !== null, 5_000, 'the problem');
+      await until(async () => (await problem()).problem !== null, 15_000, 'the problem');
       expect((await problem()).problem).toContain("WEBUI_SECRET_KEY is not the backend's");
       expect((await send({ url: gate.url, token }, 'GET', '/api/models')).status).toBe(401);
-      await until(() => gate.log().includes('"anonymous":"credential_invalid"'), 5_000, 'the access line');
+      await until(() => gate.log().includes('"anonymous":"credential_invalid"'), 15_000, 'the access line');
       expect(gate.log()).toMatch(/"level":"error".*"fault":"other_key"/);
       expect(gate.log()).not.toContain(token.slice(-20));
     } finally {
@@ -74,7 +76,7 @@ describe.each(RELEASES)('doctor beside the real Open WebUI %s', (version) => {
       await until(
         async () =>
           (await (await fetch(`${right.adminUrl}/metrics`)).text()).includes('sessions_total{fault="none"} 1'),
-        5_000,
+        15_000,
         'the session to be judged',
       );
     } finally {

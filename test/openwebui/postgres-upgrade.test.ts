@@ -12,7 +12,8 @@ import { installOpenWebui } from './install.ts';
 
 const execute = promisify(execFile);
 
-test('the chain of 0.12.4 passes over a migrated database of 0.6.18', async () => {
+// the backend reads half a gigabyte of Python first
+test('the chain of 0.12.4 passes over a migrated database of 0.6.18', { timeout: 300_000 }, async () => {
   await using server = await startPostgres();
   await using database = await server.createDatabase({ era: '0.6.18' });
   const { sql, url } = database;

@@ -12,7 +12,7 @@ import { backendEnvironment } from './environment.ts';
 import { installOpenWebui } from './install.ts';
 import { RELEASES, type Release } from './release.ts';
 
-const PATIENCE_MS = 100_000;
+const PATIENCE_MS = 240_000;
 const execFileAsync = promisify(execFile);
 
 let server: PostgresServer;
@@ -46,7 +46,7 @@ function dumped(database: string, schema: string): string {
     .replaceAll(`${schema}.`, '')}\n`;
 }
 
-describe.each(RELEASES)('Open WebUI %s', (release) => {
+describe.each(RELEASES)('Open WebUI %s', { timeout: 300_000 }, (release) => {
   test.each(release === '0.12.4' ? ['public', 'chat'] : ['public'])(
     'makes the schema that tests use, in %s',
     async (schema) => {

@@ -29,6 +29,8 @@ interface MeteredOptions {
   readonly tokens?: number | ((body: string) => number);
   /** Before the first token, and between two. */
   readonly thinkMs?: number;
+  /** By the id that the caller gave the call: nothing is written, nor charged, before. */
+  readonly mayWrite?: (request: string) => boolean;
   readonly gapMs?: number;
   /** What stands in an answer that is not streamed. */
   readonly content?: string;
@@ -47,6 +49,7 @@ export async function startMeteredProvider({
   models = ['A', 'F'],
   tokens = 12,
   thinkMs = 0,
+  mayWrite = () => true,
   gapMs = 0,
   content = 'words',
 }: MeteredOptions = {}): Promise<MeteredProvider> {
@@ -67,16 +70,17 @@ export async function startMeteredProvider({
     // A client that leaves cancels the generation, and is charged what was written
     outgoing.once('close', () => (row.isCancelled = !outgoing.writableFinished));
     if (stream) outgoing.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders();
-    await sleep(thinkMs);
+    do await sleep(thinkMs);
+    while (!outgoing.destroyed && !mayWrite(row.request));
     if (outgoing.destroyed) return;
     row.input = body.length;
     row.costNano = row.input * INPUT_NANO;
     const wanted = typeof tokens === 'number' ? tokens : tokens(body);
     for (let token = 0; token < wanted && !row.isCancelled; token++) {
-      if (gapMs > 0 && token > 0) await sleep(gapMs);
       row.output++;
       row.costNano += OUTPUT_NANO;
       if (stream) outgoing.write(eventOf(row, { choices: [{ index: 0, delta: { content: ' word' } }] }));
+      if (gapMs > 0 && token + 1 < wanted) await sleep(gapMs);
     }
     const usage = usageOf(row);
     if (!stream) return sendJson(outgoing, { id: row.generation, model, choices: [{ message: { content } }], usage });

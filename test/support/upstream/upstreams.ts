@@ -73,6 +73,8 @@ export interface RecordingUpstream extends Upstream {
   reset(): void;
   /** The first whole request that fits, of those recorded and those to come; fails after `ms`. */
   arrival(fits: (request: RecordedRequest) => boolean, ms?: number): Promise<RecordedRequest>;
+  /** What is posted from now on is recorded at once, and answered when the function is called that this returns. */
+  hold(): () => void;
 }
 
 /** Called when the body has ended. */
@@ -84,6 +86,7 @@ const answerOk: Answer = (_incoming, outgoing) => outgoing.writeHead(200, { 'con
 export async function startRecordingUpstream(answer: Answer = answerOk): Promise<RecordingUpstream> {
   const requests: RecordedRequest[] = [];
   const waiting = new Set<(request: RecordedRequest) => void>();
+  let held: Promise<undefined> | undefined;
   const upstream = await startUpstream((incoming, outgoing) => {
     const request = new RecordedRequest(incoming);
     requests.push(request);
@@ -93,7 +96,8 @@ export async function startRecordingUpstream(answer: Answer = answerOk): Promise
     incoming.on('end', () => {
       request.bytes = Buffer.concat(parts);
       for (const see of waiting) see(request);
-      void answer(incoming, outgoing, request);
+      if (held === undefined || request.method !== 'POST') void answer(incoming, outgoing, request);
+      else void held.then(() => answer(incoming, outgoing, request));
     });
   });
   return {
@@ -113,6 +117,14 @@ export async function startRecordingUpstream(answer: Answer = answerOk): Promise
       const see = (request: RecordedRequest) => void (fits(request) && resolve(request));
       waiting.add(see);
       return withTimeout(promise, ms, 'a request arrives at the provider').finally(() => waiting.delete(see));
+    },
+    hold() {
+      const { promise, resolve } = Promise.withResolvers<undefined>();
+      held = promise;
+      return () => {
+        held = undefined;
+        resolve(undefined);
+      };
     },
   };
 }
