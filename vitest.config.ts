@@ -8,6 +8,9 @@ process.env['NODE_COMPILE_CACHE'] ??= fileURLToPath(new URL('node_modules/.cache
 /** A second, which is Vitest's own, is little for a browser or a process on a busy machine. */
 const poll = { timeout: 15_000 };
 
+/** Of the projects that draw random inputs. */
+const setupFiles = ['test/support/fixed-seed.ts'];
+
 const project = (name: string, settings: object = {}) => ({
   test: { name, include: [`test/${name}/**/*.test.ts`], pool: 'forks' as const, expect: { poll }, ...settings },
 });
@@ -22,9 +25,9 @@ export default defineConfig({
       // not isolated: nothing here leaves anything behind, and a new process for each file is a third of the time
       project('unit', { include: ['test/unit/**/*.test.ts', 'test/*.test.ts'], isolate: false, testTimeout: 20_000 }),
       // what computes has no deadline of its own, and a busy machine takes several times as long
-      project('property', { isolate: false, testTimeout: 60_000 }),
-      project('integration', { testTimeout: 20_000, isolate: false }),
-      project('security', { testTimeout: 20_000, isolate: false }),
+      project('property', { isolate: false, testTimeout: 60_000, setupFiles }),
+      project('integration', { testTimeout: 60_000, hookTimeout: 60_000, isolate: false }),
+      project('security', { testTimeout: 60_000, hookTimeout: 60_000, isolate: false }),
       project('killed', { testTimeout: 60_000, hookTimeout: 60_000 }),
       project('nginx', { testTimeout: 30_000, hookTimeout: 60_000 }),
       // the same files, with the committed nginx configuration in front of every gate
@@ -63,14 +66,15 @@ export default defineConfig({
           pool: 'forks' as const,
           expect: { poll },
           globalSetup: ['test/support/database/policy-server.ts'],
+          setupFiles,
           testTimeout: 30_000,
           hookTimeout: 60_000,
           isolate: false,
         },
       },
-      project('programs', { testTimeout: 60_000, hookTimeout: 60_000 }),
+      project('programs', { testTimeout: 60_000, hookTimeout: 60_000, setupFiles }),
       // PostgreSQL, PgBouncer, Redis and several gates, which measure rates and waits: one file would take the time of another
-      project('replicas', { testTimeout: 90_000, hookTimeout: 60_000, fileParallelism: false }),
+      project('replicas', { testTimeout: 90_000, hookTimeout: 60_000, fileParallelism: false, setupFiles }),
       project('prometheus', { testTimeout: 90_000, hookTimeout: 120_000 }),
       project('containers', {
         globalSetup: ['test/containers/global-setup.ts'],

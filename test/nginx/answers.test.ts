@@ -9,6 +9,7 @@ import { type TestGate, gateOfTest, startTestGate } from '../support/gate/gate.t
 import { type ClientAnswer, askOnce } from '../support/gate/https-client.ts';
 import { rawRequest } from '../support/gate/raw-connection.ts';
 import { startRecordingUpstream, type RecordingUpstream } from '../support/upstream/upstreams.ts';
+import { freePort } from '../support/process/ports.ts';
 import { withTimeout, inTurn } from '../support/process/with-timeout.ts';
 
 /** What the gate puts on every answer, and nginx on what it answers itself. */
@@ -317,8 +318,8 @@ describe.each(NGINX_BINARIES)('through %s', (binary) => {
   });
 
   test('a gate that is away is said in the caller’s words, and its return is noticed at once', async () => {
-    const first = await startTestGate({ MODELGATE_UPSTREAM_URL: backend.origin, ...TRUSTING });
-    const { port } = new URL(first.url);
+    const settings = { MODELGATE_UPSTREAM_URL: backend.origin, ...TRUSTING, MODELGATE_PORT: String(await freePort()) };
+    const first = await startTestGate(settings);
     const other = await startEdge({ gate: first.url, binary });
     onTestFinished(() => other[Symbol.asyncDispose]());
     const ask = (headers: Record<string, string> = {}, body?: string) =>
@@ -338,7 +339,7 @@ describe.each(NGINX_BINARIES)('through %s', (binary) => {
     expect(page.body).toMatch(/^The service is being restarted/);
     expectEachOnce(page);
 
-    await gateOfTest({ MODELGATE_UPSTREAM_URL: backend.origin, ...TRUSTING, MODELGATE_PORT: port });
+    await gateOfTest(settings);
     expect((await ask()).status).toBe(200);
   });
 });

@@ -67,7 +67,7 @@ describe.each(NGINX_BINARIES)('through %s', (binary) => {
         ALPNProtocols: ['h2', 'http/1.1'],
       });
       onTestFinished(() => void socket.destroy());
-      await withTimeout(once(socket, 'secureConnect'), 5_000, 'a handshake');
+      await withTimeout(once(socket, 'secureConnect'), 15_000, 'a handshake');
       return `${socket.getProtocol()} ${socket.alpnProtocol}`;
     };
 
@@ -93,7 +93,7 @@ describe.each(NGINX_BINARIES)('through %s', (binary) => {
     const open = async (): Promise<ClientHttp2Session> => {
       const session = connectHttp2(edge.url);
       onTestFinished(() => session.destroy());
-      await withTimeout(once(session, 'connect'), 5_000, 'a session');
+      await withTimeout(once(session, 'connect'), 15_000, 'a session');
       return session;
     };
     const send = async (session: ClientHttp2Session, path: string, user: string, body?: object) => {

@@ -6,7 +6,7 @@ import { readUsage } from '../support/database/usage.ts';
 import { type ServingDoor, chatAs, serveDoor } from '../support/gate/door-process.ts';
 import { runModelgate } from '../support/gate/gate-process.ts';
 import { mintSession } from '../support/gate/session.ts';
-import { AT_ONCE_MS, until } from '../support/process/with-timeout.ts';
+import { until } from '../support/process/with-timeout.ts';
 import { type MeteredProvider, startMeteredProvider } from '../support/upstream/metered-provider.ts';
 
 let database: TestDatabase;
@@ -152,7 +152,7 @@ test('a soft limit that is reached is said once a period, in the log and in a me
   };
   const before = await said();
   expect([await runs(), await runs(), await runs()]).toEqual([true, true, false]);
-  await until(async () => (await said()).lines.length > before.lines.length, AT_ONCE_MS, 'the line');
+  await until(async () => (await said()).lines.length > before.lines.length, 15_000, 'the line');
   const { warnings, lines } = await said();
   expect(warnings - before.warnings).toBe(1);
   expect(lines.slice(before.lines.length)).toMatchObject([

@@ -3,7 +3,7 @@
  * and no gate has to be started anew. Mounting takes root.
  */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, renameSync, rmSync, rmdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, renameSync, rmSync, rmdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import Database from 'better-sqlite3';
@@ -27,17 +27,18 @@ type Fault = (disk: Disk) => () => void;
 
 const COMPANIONS = ['', '-wal', '-shm'];
 
-const put = (disk: Disk, instead: (file: string) => void): (() => void) => {
-  const away = join(disk.folder, 'away');
+/** In one step, so that nothing can be written into a file that is on its way out. */
+function choose(folder: string, name: string): void {
+  symlinkSync(name, join(folder, 'next'));
+  renameSync(join(folder, 'next'), join(folder, 'state'));
+}
+
+const put = ({ folder }: Disk, instead: (file: string) => void): (() => void) => {
+  mkdirSync(join(folder, 'bad'));
+  instead(join(folder, 'bad/usage.db'));
+  choose(folder, 'bad');
   // what was there before comes back, as from a backup
-  mkdirSync(away);
-  for (const suffix of COMPANIONS) renameSync(disk.file + suffix, join(away, `usage.db${suffix}`));
-  instead(disk.file);
-  return () => {
-    for (const suffix of COMPANIONS) rmSync(disk.file + suffix, { recursive: true, force: true });
-    for (const suffix of COMPANIONS) renameSync(join(away, `usage.db${suffix}`), disk.file + suffix);
-    rmdirSync(away);
-  };
+  return () => choose(folder, 'good');
 };
 
 const FAULTS: Readonly<Record<string, Fault>> = {
@@ -57,17 +58,11 @@ const FAULTS: Readonly<Record<string, Fault>> = {
     }
     return () => rmSync(ballast);
   },
-  'is read-only'(disk) {
-    const makeImmutable = (sign: '+' | '-') => void execFileSync('chattr', [`${sign}i`, disk.file]);
-    const mend = put(disk, (file) => {
+  'is read-only': (disk) =>
+    put(disk, (file) => {
       writeFileSync(file, '');
-      makeImmutable('+');
-    });
-    return () => {
-      makeImmutable('-');
-      mend();
-    };
-  },
+      execFileSync('chattr', ['+i', file]);
+    }),
   'is a directory': (disk) => put(disk, (file) => mkdirSync(file)),
   'is garbage': (disk) => put(disk, (file) => writeFileSync(file, 'no database at all'.repeat(1_000))),
 };
@@ -76,9 +71,11 @@ async function start(whenDown: string) {
   const provider = await startMeteredProvider();
   const folder = execFileSync('mktemp', ['-d'], { encoding: 'utf8' }).trim();
   execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=4m', 'none', folder]);
+  mkdirSync(join(folder, 'good'));
+  choose(folder, 'good');
   const door = await startTestDoor({
     MODELGATE_PROVIDERS: provider.url,
-    MODELGATE_STATE_DIR: folder,
+    MODELGATE_STATE_DIR: join(folder, 'state'),
     MODELGATE_USAGE_WHEN_DOWN: whenDown,
   });
   onTestFinished(async () => {
@@ -87,7 +84,7 @@ async function start(whenDown: string) {
     execFileSync('umount', ['--lazy', folder]);
     rmdirSync(folder);
   });
-  return { door, provider, disk: { folder, file: join(folder, 'usage.db') } };
+  return { door, provider, disk: { folder, file: join(folder, 'state/usage.db') } };
 }
 
 function ask(door: TestDoor, origin: string, path: string, body?: object): Promise<Response> {

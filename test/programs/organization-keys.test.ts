@@ -10,6 +10,7 @@ import { chatAs } from '../support/gate/door-process.ts';
 import { MAIN, type ServingProcess, serveModelgate } from '../support/gate/gate-process.ts';
 import { ACCESS_KEY } from '../support/gate/provider-door.ts';
 import { TEST_SECRET } from '../support/gate/session.ts';
+import { until } from '../support/process/with-timeout.ts';
 import { type Provider, startProvider } from '../support/upstream/providers.ts';
 
 const SECRET = 'seals-the-keys-of-organizations-32';
@@ -39,10 +40,13 @@ const hostOf = ({ url }: Provider): string => new URL(url).host;
 async function key(settings: Record<string, string>, words: readonly string[], input = '') {
   const child = spawn(process.execPath, [MAIN, 'key', ...words], { env: settings });
   const [stdout, stderr, ended] = [text(child.stdout), text(child.stderr), once(child, 'close')];
-  // it waits for its input as long as that has not ended
-  const commandLine = readFileSync(`/proc/${child.pid ?? 0}/cmdline`, 'latin1')
-    .split('\0')
-    .join(' ');
+  let commandLine = '';
+  const isThere = (): boolean => {
+    commandLine = readFileSync(`/proc/${child.pid ?? 0}/cmdline`, 'latin1').replaceAll('\0', ' ');
+    return commandLine !== '';
+  };
+  // there are none for a moment in which the kernel makes it this program; `set` waits for its input as long as that has not ended
+  await until(() => child.exitCode !== null || isThere(), 10_000, 'the words of the command');
   child.stdin.end(input);
   await ended;
   return { code: child.exitCode, output: (await stdout) + (await stderr), commandLine };

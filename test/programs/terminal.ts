@@ -8,9 +8,14 @@ const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 
 /** Types its first word as soon as the command asks, and ends as the command ends. */
 const SCRIPT = `import os, pty, sys
+seen = b''
 def read(fd):
+    global seen
     data = os.read(fd, 4096)
-    if b'[y/N]' in data: os.write(fd, sys.argv[1].encode())
+    seen += data
+    if b'[y/N]' in seen:
+        seen = b''
+        os.write(fd, sys.argv[1].encode())
     return data
 sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[2:], read)))`;
 

@@ -244,7 +244,7 @@ class Asked {
           told.set(String(line['request_id']), line as unknown as Line);
       return told.size === answers.size;
     };
-    await until(learn, 5_000, 'an access line for each chat');
+    await until(learn, 15_000, 'an access line for each chat');
     for (const { user, model } of this.#pairs()) {
       const key = keyOf(user, model);
       const { id = '', status, reached } = answers.get(key) ?? {};

@@ -171,12 +171,12 @@ test('a voice call that ends while its first message is judged gives its place b
     });
   });
   const call = new WebSocket(`${gate.url.replace('http', 'ws')}/api/v1/audio/realtime`);
-  await withTimeout(once(call, 'open'), 5_000, 'the call to open');
+  await withTimeout(once(call, 'open'), 15_000, 'the call to open');
   const frame = JSON.stringify({ type: 'auth', token: await gate.token('ann'), model_id: 'A' });
   // a signature that was not seen before is checked in these threads: it waits until they are done
   const busy = Promise.all(Array.from({ length: 8 }, () => promisify(pbkdf2)('a', 'b', 200_000, 64, 'sha512')));
   call.send(frame, () => call.terminate());
-  await withTimeout(gone, 5_000, 'the backend to see the end');
+  await withTimeout(gone, 15_000, 'the backend to see the end');
   await expect.poll(() => gate.figures()).toContain('modelgate_sockets_open 0');
   await busy;
   await expect.poll(() => gate.lines.some(({ model }) => model === 'A')).toBe(true);

@@ -175,11 +175,11 @@ describe('a user has one allowance', () => {
     const headers = { authorization: (await as('ann')).slice('Authorization: '.length) };
     for (let connection = 0; connection < 3; connection += 1) {
       const socket = new WebSocket(`${gate.url}/ws/socket.io/?EIO=4&transport=websocket`, { headers });
-      const [upgraded] = (await withTimeout(once(socket, 'upgrade'), 5_000, 'the upgrade')) as [
+      const [upgraded] = (await withTimeout(once(socket, 'upgrade'), 15_000, 'the upgrade')) as [
         { headers: Record<string, string> },
       ];
       expect(upgraded.headers['ratelimit']).toBe(`"user";r=${2 - connection};t=1200`);
-      await withTimeout(once(socket, 'close'), 5_000, 'the end');
+      await withTimeout(once(socket, 'close'), 15_000, 'the end');
     }
     const upgrade = ['Upgrade: websocket', 'Sec-WebSocket-Version: 13', 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=='];
     const text = await raw('GET /ws/socket.io/?EIO=4&transport=websocket', [

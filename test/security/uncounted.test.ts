@@ -107,7 +107,7 @@ describe('a client that leaves', () => {
     const holder = new Database(`${door.database.directory}/modelgate/usage.db`);
     holder.exec('BEGIN IMMEDIATE');
     const client = await connectWith(requestOf('/chat/completions', '{"model":"A"}'));
-    await until(() => door.ledger.counts.backlog > 0, 5_000, 'the call to wait for the ledger');
+    await until(() => door.ledger.counts.backlog > 0, 15_000, 'the call to wait for the ledger');
     client.close();
     await until(() => client.socket.destroyed, 1_000, 'the client to be gone');
     await new Promise((resolve) => setTimeout(resolve, 100));
@@ -123,7 +123,7 @@ describe('a client that leaves', () => {
     const client = await connectWith(
       requestOf('/chat/completions', JSON.stringify({ model: 'A', x: 'x'.repeat(400) })),
     );
-    await until(() => held.length === 1, 5_000, 'the call to reach the provider');
+    await until(() => held.length === 1, 15_000, 'the call to reach the provider');
     client.close();
     await new Promise((resolve) => setTimeout(resolve, 100));
     for (const outgoing of held) whole()(outgoing, upstream.last());
@@ -447,7 +447,7 @@ describe('a budget', () => {
     await startDoor((outgoing) => void held.push(outgoing));
     addBudget({ measure: 'requests', amount: 1 });
     const answer = ask({});
-    await until(() => held.length === 1, 5_000, 'the call to reach the provider');
+    await until(() => held.length === 1, 15_000, 'the call to reach the provider');
     const { database } = door;
     database.run('DELETE FROM organization_budgets');
     database.run("UPDATE organization_members SET organization_id = 'globex' WHERE user_id = 'ann'");

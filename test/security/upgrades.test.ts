@@ -100,9 +100,9 @@ describe('a voice call', () => {
     const closed = once(socket, 'close') as Promise<[number]>;
     const answered = once(socket, 'message').then(() => 'heard' as const);
     answered.catch(() => undefined);
-    await withTimeout(once(socket, 'open'), 5_000, 'the call to open');
+    await withTimeout(once(socket, 'open'), 15_000, 'the call to open');
     socket.send(frame);
-    const outcome = await withTimeout(Promise.race([answered, closed.then(([code]) => code)]), 5_000, 'an outcome');
+    const outcome = await withTimeout(Promise.race([answered, closed.then(([code]) => code)]), 15_000, 'an outcome');
     socket.terminate();
     return outcome;
   }
@@ -145,10 +145,10 @@ describe('a voice call', () => {
     const socket = new WebSocket(`ws://127.0.0.1:${gate.port}/api/v1/audio/realtime`, {
       headers: { authorization: `Bearer ${await gate.token('bob')}` },
     });
-    await withTimeout(once(socket, 'open'), 5_000, 'the call to open');
+    await withTimeout(once(socket, 'open'), 15_000, 'the call to open');
     const closed = once(socket, 'close') as Promise<[number]>;
     socket.send(await frame('ann', { model_id: 'F' }));
-    expect((await withTimeout(closed, 5_000, 'the close'))[0]).toBe(1008);
+    expect((await withTimeout(closed, 15_000, 'the close'))[0]).toBe(1008);
     expect(heard).toEqual([]);
   });
 });

@@ -71,10 +71,13 @@ describe.each([
   ] as const)('by %s has changed nothing, and says so', { timeout: 30_000 }, async (signal, code) => {
     const path = copyOf(database(), `${name.replaceAll(/\W+/g, '-')}-${signal}`);
     const before = stateOf(path);
+    // one that reads keeps the commit from being over before the signal comes
+    const reader = new Database(path, { readonly: true });
+    reader.exec('BEGIN; SELECT count(*) FROM sqlite_schema');
     const command = startModelgate([...words, '--database', path], {}, dirname(path));
     await until(() => existsSync(`${path}-journal`), 15_000, 'the transaction has begun to write');
     command.kill(signal);
-    const ended = await command.ended();
+    const ended = await command.ended().finally(() => reader.close());
     expect({ code: ended.code, stdout: ended.stdout }).toEqual({ code, stdout: '' });
     expect(ended.stderr).toMatch(/modelgate: Stopped\. Nothing was changed\.\n$/);
     // a process that may only read could not roll back what a killed process leaves behind

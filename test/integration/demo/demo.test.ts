@@ -6,6 +6,7 @@ import { dirname, join } from 'node:path';
 import OpenAI from 'openai';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { type Demo, MAIN, interrupt, keyOf, start, startDemo } from '../../support/gate/demo-process.ts';
+import { freePort } from '../../support/process/ports.ts';
 import { withTimeout } from '../../support/process/with-timeout.ts';
 
 // processes are started, on machines that may be busy
@@ -186,8 +187,11 @@ describe('a port that is taken', () => {
   });
 
   test('is also the one that the other listener gets', async () => {
-    const { code, output } = await ranDemo('--port', '18173', '--admin-port', '18173');
-    expect(output).toBe('modelgate: Port 18173 is taken. Ask for another: npm run demo -- --admin-port 18174\n');
+    const port = await freePort();
+    const { code, output } = await ranDemo('--port', `${port}`, '--admin-port', `${port}`);
+    expect(output).toBe(
+      `modelgate: Port ${port} is taken. Ask for another: npm run demo -- --admin-port ${port + 1}\n`,
+    );
     expect(code).toBe(1);
   });
 });

@@ -6,6 +6,7 @@ import { type SampleBackend, startSampleBackend } from '../../support/upstream/s
 import { checkBackend } from '../../../src/diagnosis/backend.ts';
 import { faults, withName } from '../../support/database/diagnosis.ts';
 import { type TestDatabase, createDatabase } from '../../support/database/database.ts';
+import { freePort } from '../../support/process/ports.ts';
 import { withTimeout } from '../../support/process/with-timeout.ts';
 
 let database: TestDatabase;
@@ -79,8 +80,7 @@ describe('the backend', () => {
   });
 
   test('that does not answer is a problem, in words', async () => {
-    const port = await serving(off(0), (url) => Promise.resolve(new URL(url).port));
-    const closed = await check(`http://127.0.0.1:${port}`);
+    const closed = await check(`http://127.0.0.1:${await freePort()}`);
     expect(closed).toMatchObject([
       { status: 'problem', finding: expect.stringContaining('refuses the connection') as string },
     ]);

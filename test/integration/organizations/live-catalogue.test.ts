@@ -10,6 +10,7 @@ import { type TestDatabase, createDatabase } from '../../support/database/databa
 import { failureOf } from '../../support/database/operation.ts';
 import { startTestGate } from '../../support/gate/gate.ts';
 import { mintSession } from '../../support/gate/session.ts';
+import { freePort } from '../../support/process/ports.ts';
 import { withTimeout } from '../../support/process/with-timeout.ts';
 import { type RecordingUpstream, sendJson, startRecordingUpstream } from '../../support/upstream/upstreams.ts';
 
@@ -79,11 +80,7 @@ describe('a backend that cannot be asked', () => {
   });
 
   test('refuses the connection', async () => {
-    const server = createServer().listen(0, '127.0.0.1');
-    await new Promise((resolve) => server.once('listening', resolve));
-    const { port } = server.address() as AddressInfo;
-    await new Promise((resolve) => server.close(resolve));
-    expect(await refusalOf(askForModels(access(`http://127.0.0.1:${port}`)))).toMatch(
+    expect(await refusalOf(askForModels(access(`http://127.0.0.1:${await freePort()}`)))).toMatch(
       /refuses the connection: does the backend run, and is the port right\? \(ECONNREFUSED\)/,
     );
   });

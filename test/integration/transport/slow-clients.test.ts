@@ -13,10 +13,12 @@ import {
 } from '../../support/upstream/upstreams.ts';
 import { until } from '../../support/process/with-timeout.ts';
 
-const IMPATIENT = { headersTimeoutMs: 200, idleTimeoutMs: 300, keepAliveTimeoutMs: 300 };
+const IMPATIENT = { idleTimeoutMs: 300, keepAliveTimeoutMs: 300 };
+/** Too much so for a client whose first bytes are to arrive. */
+const MOST_IMPATIENT = { ...IMPATIENT, headersTimeoutMs: 200 };
 
 test('headers that do not end are answered with 408 and cut', async () => {
-  const relay = await relayTo(await startRecordingUpstream(), { limits: IMPATIENT });
+  const relay = await relayTo(await startRecordingUpstream(), { limits: MOST_IMPATIENT });
   const client = await connectTo(relay, 'GET /x HTTP/1.1\r\nHost: gate.test\r\nX-Slow: ');
   const answer = parseAnswer(await client.closes(4_000));
   expect(answer.status).toBe(408);
@@ -25,7 +27,7 @@ test('headers that do not end are answered with 408 and cut', async () => {
 });
 
 test('headers that drip are cut all the same', async () => {
-  const relay = await relayTo(await startRecordingUpstream(), { limits: IMPATIENT });
+  const relay = await relayTo(await startRecordingUpstream(), { limits: MOST_IMPATIENT });
   const client = await connectTo(relay, 'GET /x HTTP/1.1\r\nHost: gate.test\r\n');
   const drip = setInterval(() => client.send('X-A: b\r\n'), 20);
   try {
@@ -36,7 +38,7 @@ test('headers that drip are cut all the same', async () => {
 });
 
 test('a connection on which nothing is ever sent is closed', async () => {
-  const relay = await relayTo(await startRecordingUpstream(), { limits: IMPATIENT });
+  const relay = await relayTo(await startRecordingUpstream(), { limits: MOST_IMPATIENT });
   const client = await connectTo(relay);
   await client.closes(4_000);
 });
@@ -228,9 +230,9 @@ test('an upload that the upstream holds up is not the fault of the client', asyn
     incoming.on('data', (chunk: Buffer) => (size += chunk.length));
     incoming.pause();
     incoming.on('end', () => outgoing.end(String(size)));
-    setTimeout(() => incoming.resume(), 900);
+    setTimeout(() => incoming.resume(), 1_500);
   });
-  const relay = await relayTo(backend, { limits: IMPATIENT });
+  const relay = await relayTo(backend, { limits: { idleTimeoutMs: 1_000 } });
   const client = await connectTo(relay);
   const size = 20_000_000;
   client.send(requestText('POST /x', [`Content-Length: ${size}`]));

@@ -8,7 +8,7 @@ import { WebSocket, WebSocketServer } from 'ws';
 import { gateFirstMessage } from '../../../src/transport/tunnel.ts';
 import { parseAnswer } from '../../support/gate/raw-connection.ts';
 import type { Relay, RelayOptions } from '../../support/gate/relay.ts';
-import { closing, connectTo, relayTo } from '../../support/gate/transport.ts';
+import { NOTHING_THERE, closing, connectTo, relayTo } from '../../support/gate/transport.ts';
 import {
   closed,
   listening,
@@ -236,9 +236,7 @@ describe('a handshake that fails', () => {
   });
 
   test('an upstream that is not there is 502', async () => {
-    const backend = await startUpstream(() => undefined);
-    await backend.close();
-    const relay = await relayTo({ origin: backend.origin, close: () => undefined });
+    const relay = await relayTo(NOTHING_THERE);
     const client = await connectTo(relay, HANDSHAKE);
     expect(parseAnswer(await client.closes()).status).toBe(502);
   });

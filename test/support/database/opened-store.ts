@@ -9,7 +9,7 @@ import type { Need } from '../../../src/store/foresight.ts';
 import type { StoreView } from '../../../src/store/store-view.ts';
 import { type Store, createStore } from '../../../src/store/store.ts';
 import { type ManualClock, manualClock } from '../process/clock.ts';
-import { policyPlaceOf } from './policy-place.ts';
+import { PATIENCE_MS, policyPlaceOf } from './policy-place.ts';
 import { addressOf } from './postgres-policy.ts';
 import { type DatabaseOptions, type TestDatabase, createDatabase, sqlite } from './database.ts';
 
@@ -42,8 +42,7 @@ export async function openStore(
   const warnings: string[] = [];
   const store = await createStore({
     database: await configOf(place),
-    // on a busy machine another thread may take its time
-    deadlineMs: 10_000,
+    deadlineMs: PATIENCE_MS,
     autoEnroll: false,
     warn: (message, fields) => void warnings.push(`${message} ${JSON.stringify(fields)}`),
     now: clock.now,

@@ -34,9 +34,14 @@ export interface PolicyPlace extends AsyncDisposable {
   readonly url: string;
   /** What the sample backend writes into its file goes here too; undefined where the gate reads that file. */
   readonly write: Run | undefined;
-  /** What the gate waits for it: a busy machine has none of a user's last good state to go on with. */
-  readonly patience: { readonly deadlineMs?: number };
 }
+
+/**
+ * What a request waits for it, in milliseconds. On a busy machine a thread or a server may take its time, and there is none
+ * of a user's last good state to go on with. One thread reads the files of all tests: what it is late with, the next gate
+ * would start without.
+ */
+export const PATIENCE_MS = 10_000;
 
 export async function placePolicy(database: TestDatabase): Promise<PolicyPlace> {
   const server = inject('policyServer');
@@ -44,7 +49,6 @@ export async function placePolicy(database: TestDatabase): Promise<PolicyPlace> 
   return {
     url: `sqlite:///${database.path}`,
     write: undefined,
-    patience: {},
     [Symbol.asyncDispose]: () => Promise.resolve(),
   };
 }
@@ -94,7 +98,7 @@ async function inPostgres(database: TestDatabase, server: PolicyServer): Promise
   for (const { kind: what, sql } of SCHEMA_OBJECTS) if (what === 'table') database.sql.exec(sql);
   database.follow(connection, write);
   return {
-    ...{ url, write, patience: { deadlineMs: 10_000 } },
+    ...{ url, write },
     async [Symbol.asyncDispose]() {
       if (isReusable) {
         connection.exec(EMPTY);

@@ -71,7 +71,7 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
     errors: () => nginx.errors(),
     async line(requestId) {
       const find = () => linesOf(join(nginx.directory, 'access.log')).find((line) => line['request_id'] === requestId);
-      await until(() => find() !== undefined, 5_000, `a line of nginx about ${requestId}`);
+      await until(() => find() !== undefined, 15_000, `a line of nginx about ${requestId}`);
       return find() ?? {};
     },
     [Symbol.asyncDispose]: () => nginx[Symbol.asyncDispose](),

@@ -11,7 +11,7 @@ import { createLog } from '../../../src/telemetry/log.ts';
 import { createMetrics } from '../../../src/telemetry/metrics.ts';
 import { type RecentDecisions, createRecentDecisions } from '../../../src/telemetry/recent-decisions.ts';
 import { type Era, type TestDatabase, createDatabase } from '../database/database.ts';
-import { placePolicy } from '../database/policy-place.ts';
+import { PATIENCE_MS, placePolicy } from '../database/policy-place.ts';
 import { TEST_SECRET, mintSession, mintSession06 } from './session.ts';
 import { frontSettings, startFront } from './through-nginx.ts';
 
@@ -40,6 +40,12 @@ export interface TestGate extends AsyncDisposable {
   ran(): string[];
 }
 
+interface Times {
+  readonly now?: () => number;
+  /** What a request waits for the policy. */
+  readonly deadlineMs?: number;
+}
+
 /**
  * Two organizations on one backend. `ann` is of acme, which has A and the prefix `acme/`; `bob` is of globex, which has
  * F; `cyd` is in both; `dan` in none; `adm` is the backend's admin, of acme; `pen` is pending.
@@ -47,7 +53,7 @@ export interface TestGate extends AsyncDisposable {
 export async function startTestGate(
   settings: Record<string, string> = {},
   era: Era = '0.12.4',
-  clock: { readonly now?: () => number } = {},
+  times: Times = {},
 ): Promise<TestGate> {
   const database = createDatabase({ era });
   for (const id of ['ann', 'bob', 'cyd', 'dan']) database.addUser({ id, apiKey: `sk-${id}` });
@@ -59,7 +65,7 @@ export async function startTestGate(
   database.grant('globex', 'F');
 
   const provider = ['A', 'F', 'acme/one', 'other/one'].map((id) => ({ id, name: id, owner: 'openai' as const }));
-  return startGateOn(database, provider, settings, clock);
+  return startGateOn(database, provider, settings, times);
 }
 
 /** Until the running test ends. */
@@ -89,7 +95,7 @@ export async function startGateOn(
   database: TestDatabase,
   provider: readonly ProviderModel[],
   settings: Record<string, string> = {},
-  clock: { readonly now?: () => number } = {},
+  { deadlineMs = PATIENCE_MS, ...clock }: Times = {},
 ): Promise<TestGate> {
   const { era } = database;
   const place = await placePolicy(database);
@@ -123,7 +129,7 @@ export async function startGateOn(
   });
   const store = await createStore({
     database: config.database,
-    ...place.patience,
+    deadlineMs,
     maxStaleMs: config.policy.maxStaleMs,
     organization: config.organization,
     autoEnroll: config.organization?.autoEnroll ?? false,

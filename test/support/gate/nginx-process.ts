@@ -74,15 +74,17 @@ async function tryPorts(options: NginxOptions, ports: readonly number[]): Promis
     env: { PATH },
   });
   let output = '';
-  const found = { missing: false };
+  const found = { missing: false, closed: false };
   child.stderr.setEncoding('utf8').on('data', (text: string) => (output += text));
   child.on('error', () => (found.missing = true));
-  const ended = (): boolean => found.missing || child.exitCode !== null || child.signalCode !== null;
+  // after its last words, which `exit` may precede
+  child.on('close', () => (found.closed = true));
+  const ended = (): boolean => found.missing || found.closed;
   const stop = async (): Promise<void> => {
     if (!ended()) {
-      const exited = once(child, 'exit');
+      const closed = once(child, 'close');
       child.kill('SIGTERM');
-      await withTimeout(exited, PATIENCE_MS, 'nginx ends');
+      await withTimeout(closed, PATIENCE_MS, 'nginx ends');
     }
     rmSync(directory, { recursive: true, force: true });
   };

@@ -10,7 +10,7 @@ import { createMetrics } from '../../../src/telemetry/metrics.ts';
 import { createRecentDecisions } from '../../../src/telemetry/recent-decisions.ts';
 import { type Ledger, createLedger } from '../../../src/usage/ledger.ts';
 import { type TestDatabase, createDatabase } from '../database/database.ts';
-import { type PolicyPlace, placePolicy } from '../database/policy-place.ts';
+import { PATIENCE_MS, type PolicyPlace, placePolicy } from '../database/policy-place.ts';
 import { type Provider, startProvider } from '../upstream/providers.ts';
 import { type CallRow, callsIn } from '../database/usage.ts';
 import { TEST_SECRET } from './session.ts';
@@ -95,7 +95,7 @@ async function serve(
   });
   const store = await createStore({
     database: config.database,
-    ...place.patience,
+    deadlineMs: PATIENCE_MS,
     maxStaleMs: config.policy.maxStaleMs,
     organization: undefined,
     autoEnroll: false,

@@ -70,13 +70,13 @@ export async function openConnection(port: number, bytes?: string | Buffer): Pro
     send,
     receives: (condition, label = `to receive ${String(condition)}`) =>
       until(() => (typeof condition === 'string' ? text.includes(condition) : condition(text)), PATIENCE_MS, label),
-    closes: (ms = 5_000) => until(() => closed, ms, 'the connection to be closed'),
+    closes: (ms = PATIENCE_MS) => until(() => closed, ms, 'the connection to be closed'),
     close: () => socket.destroy(),
   };
 }
 
 /** Sends one request, asks for the connection to be closed unless told otherwise, and returns the whole answer. */
-export async function rawRequest(port: number, bytes: string | Buffer, ms = 5_000): Promise<RawAnswer> {
+export async function rawRequest(port: number, bytes: string | Buffer, ms = PATIENCE_MS): Promise<RawAnswer> {
   const connection = await openConnection(port, bytes);
   try {
     return parseAnswer(await connection.closes(ms));

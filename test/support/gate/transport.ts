@@ -7,6 +7,9 @@ interface Closable {
   close(): Promise<void> | void;
 }
 
+/** Where no upstream ever listens: a port that was given back is soon that of another test. */
+export const NOTHING_THERE = { origin: 'http://127.0.0.1:9', close: () => undefined };
+
 /** Closes it when the running test ends. */
 export function closing<T extends Closable>(opened: T): T {
   onTestFinished(async () => {

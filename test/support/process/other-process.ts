@@ -43,7 +43,7 @@ export async function openOtherProcess(): Promise<OtherProcess> {
     if (child.exitCode !== null || child.signalCode !== null) return;
     const ended = new Promise((resolve) => child.once('exit', resolve));
     child.disconnect();
-    await withTimeout(ended, 5_000, 'end of the other process');
+    await withTimeout(ended, 15_000, 'end of the other process');
   };
   await answer('start of the other process');
   return {

@@ -4,15 +4,19 @@ import { createServer } from 'node:net';
 
 /** Below those that the system gives to outgoing connections, one of which may take a port before its server listens. */
 const [LOWEST, HIGHEST] = [10_000, 32_000];
+/** Each worker has as many of its own: what one was given looks free to another until a server listens there. */
+const SHARE = 1_000;
+const FIRST = LOWEST + ((Number(process.env['VITEST_POOL_ID'] ?? 0) * SHARE) % (HIGHEST - LOWEST));
+let next = Math.floor(Math.random() * SHARE);
 
-/** Different ones that were free a moment ago. */
+/** Different ones that were free a moment ago, and that no other worker is given. */
 export async function freePorts(count: number): Promise<number[]> {
-  const ports = new Set<number>();
-  while (ports.size < count) {
-    const port = LOWEST + Math.floor(Math.random() * (HIGHEST - LOWEST));
-    if (await isFree(port)) ports.add(port);
+  const ports: number[] = [];
+  while (ports.length < count) {
+    const port = FIRST + (next++ % SHARE);
+    if (await isFree(port)) ports.push(port);
   }
-  return [...ports];
+  return ports;
 }
 
 /** @returns one that was free a moment ago */

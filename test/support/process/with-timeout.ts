@@ -1,16 +1,25 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+
 /** In milliseconds. Tens of them on a quiet machine; what waits for a timeout takes many seconds. */
 export const AT_ONCE_MS = 2_000;
 
-/** Fails with `label` when `promise` has not settled after `ms`: every wait of a test has a deadline and a name. */
+const STEP_MS = 50;
+
+/**
+ * Fails with `label` when `promise` has not settled after `ms`: every wait of a test has a deadline and a name. Time is
+ * counted in steps, in each of which the event loop has a turn: while the machine stands still, none of it passes.
+ */
 export async function withTimeout<T>(promise: Promise<T>, ms: number, label: string): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const deadline = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error(`${label}: nothing after ${ms} ms`)), ms);
+    let leftMs = ms;
+    const step = () => (leftMs -= STEP_MS) <= 0 && reject(new Error(`${label}: nothing after ${ms} ms`));
+    timer = setInterval(step, STEP_MS);
   });
   try {
     return await Promise.race([promise, deadline]);
   } finally {
-    clearTimeout(timer);
+    clearInterval(timer);
   }
 }
 
@@ -23,11 +32,11 @@ export async function inTurn<T, R>(all: Iterable<T>, ask: (one: T) => Promise<R>
 
 /** Asks again until `condition` holds; for what no event announces, such as another process's work. */
 export async function until(condition: () => boolean | Promise<boolean>, ms: number, label: string): Promise<void> {
-  const end = Date.now() + ms;
-  while (!(await condition())) {
-    if (Date.now() > end) throw new Error(`${label}: not true after ${ms} ms`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
+  let isOver = false;
+  const asking = async () => {
+    while (!(await condition()) && !isOver) await sleep(5);
+  };
+  await withTimeout(asking(), ms, label).finally(() => (isOver = true));
 }
 
 /** Waits until `count` has stopped moving: what fills every buffer on the way is held up by the other end. */
@@ -37,7 +46,7 @@ export async function untilStill(count: () => number, label: string): Promise<vo
     async () => {
       const before = last;
       last = count();
-      await new Promise((resolve) => setTimeout(resolve, 200));
+      await sleep(200);
       return last === before && count() === last;
     },
     5_000,

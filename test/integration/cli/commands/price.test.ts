@@ -160,15 +160,15 @@ describe('price set', () => {
 describe('price list', () => {
   test('has what holds and what is to come, in USD by the million', async () => {
     const ledger = ledgerOfTest();
-    for (const words of [MINI, ['set', 'ollama:11434', '*', '--free']]) await price(ledger, ...words);
+    for (const words of [MINI, ['set', 'ollama:11434', '*', '--free']])
+      await price(ledger, ...words, '--from', '2026-01-01');
     await price(ledger, ...MINI.slice(0, 3), '--input', '0.1', '--output', '0.4', '--from', '2999-01-01');
-    const today = new Date().toISOString().slice(0, 10);
     expect((await price(ledger, 'list')).stdout).toBe(
       [
         'PROVIDER        MODEL        INPUT  CACHED  OUTPUT  SOURCE    FROM',
-        `api.openai.com  gpt-4o-mini  0.15    0.075    0.60  operator  ${today}`,
+        'api.openai.com  gpt-4o-mini  0.15    0.075    0.60  operator  2026-01-01',
         'api.openai.com  gpt-4o-mini  0.10        -    0.40  operator  2999-01-01',
-        `ollama:11434    *            free        -       -  operator  ${today}`,
+        'ollama:11434    *            free        -       -  operator  2026-01-01',
         '',
         'In USD by the million tokens, a request in USD.',
         '',
