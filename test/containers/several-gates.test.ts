@@ -212,7 +212,11 @@ describe('several gates', () => {
     expect(restart.rest()).toEqual([]);
     expect(asked).toBeGreaterThan(100);
     const errors = (await stack.logs('nginx')).split('\n').filter((line) => line.includes('[error]'));
-    expect({ lost, errors: lost.length > 0 ? errors.slice(-40) : [] }).toEqual({ lost: [], errors: [] });
+    const failed = (await stack.logs('modelgate'))
+      .split('\n')
+      .filter((line) => /"status":50\d|cannot be reached/.test(line));
+    const why = lost.length > 0 ? [...errors.slice(-40), ...failed.slice(-20)] : [];
+    expect({ lost, why }).toEqual({ lost: [], why: [] });
   });
 
   test('one backend is enough for those that are signed in', async () => {
