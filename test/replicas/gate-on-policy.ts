@@ -1,6 +1,6 @@
 /** A gate on PostgreSQL with two users, ada and eve, of one organization that has the model `gpt`. */
 import { onTestFinished } from 'vitest';
-import { policyOf } from '../support/database/postgres-policy.ts';
+import { type policyOf, policyOfAcme } from '../support/database/postgres-policy.ts';
 import { chatStatus, serveModelgate } from '../support/gate/gate-process.ts';
 import { TEST_SECRET, mintSession } from '../support/gate/session.ts';
 import { startPostgres } from '../support/postgres.ts';
@@ -21,13 +21,7 @@ export async function gateOnPolicy(
   const server = running.use(await startPostgres());
   const upstream = running.use(await startUpstream((_incoming, outgoing) => sendJson(outgoing, { choices: [] })));
   const database = running.use(await server.createDatabase());
-  const policy = policyOf(database);
-  await policy.initialize();
-  for (const user of USERS) {
-    await policy.addUser(user);
-    await policy.addMember('acme', user);
-  }
-  await policy.grant('acme', 'gpt');
+  const policy = await policyOfAcme(database, USERS, 'gpt');
   await prepare(policy);
   const gate = running.use(
     await serveModelgate({

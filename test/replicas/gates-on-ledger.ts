@@ -1,7 +1,7 @@
 /** Gates whose ledger is in one PostgreSQL, and whether it says the same as the provider that they call. */
 import { expect, onTestFinished } from 'vitest';
 import { openBlocking } from '../../src/store/postgres/blocking.ts';
-import { addressOf, policyOf } from '../support/database/postgres-policy.ts';
+import { addressOf, policyOfAcme } from '../support/database/postgres-policy.ts';
 import type { CallRow } from '../support/database/usage.ts';
 import { type ServingDoor, chatAs, serveDoor } from '../support/gate/door-process.ts';
 import { startPgBouncer } from '../support/pgbouncer.ts';
@@ -26,13 +26,7 @@ export async function gatesOnLedger(
   const server = running.use(await startPostgres(ofServer));
   const pooler = isPooled ? running.use(await startPgBouncer(server, { poolSize: 6 })) : undefined;
   const database = running.use(await server.createDatabase());
-  const policy = policyOf(database);
-  await policy.initialize();
-  for (const user of USERS) {
-    await policy.addUser(user);
-    await policy.addMember('acme', user);
-  }
-  await policy.grant('acme', 'A');
+  const policy = await policyOfAcme(database, USERS, 'A');
   const provider = await startMeteredProvider(options);
   running.defer(() => provider.close());
   const serve = async (settings: Record<string, string> = {}): Promise<ServingDoor> =>

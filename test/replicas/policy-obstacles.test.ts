@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { openStore } from '../support/database/opened-store.ts';
-import { addressOf, policyOf } from '../support/database/postgres-policy.ts';
+import { addressOf, policyOf, policyOfAcme } from '../support/database/postgres-policy.ts';
 import { serveModelgate } from '../support/gate/gate-process.ts';
 import { TEST_SECRET, mintSession } from '../support/gate/session.ts';
 import { PASSWORD, type PostgresDatabase, type PostgresServer, execute, startPostgres } from '../support/postgres.ts';
@@ -19,11 +19,7 @@ afterAll(async () => server[Symbol.asyncDispose]());
 /** Ada is of acme, which has `gpt`. @param grants of a role of the gate's own; left out, it has that of the backend */
 async function world(options: Parameters<typeof openStore>[1] = {}, grants?: string) {
   const database = await server.createDatabase();
-  const policy = policyOf(database);
-  await policy.initialize();
-  await policy.addUser('ada');
-  await policy.addMember('acme', 'ada');
-  await policy.grant('acme', 'gpt');
+  const policy = await policyOfAcme(database, ['ada'], 'gpt');
   const opened = await openStore(addressOf(grants === undefined ? database.url : await asRole(database, grants)), {
     now: () => performance.now(),
     ...options,

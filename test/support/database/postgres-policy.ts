@@ -18,6 +18,18 @@ export function addressOf(url: string, schema?: string): PostgresAddress {
   return schema === undefined ? address : { ...address, schema };
 }
 
+/** A database with our tables, in which the users are of acme, and acme has the model. @returns its policy */
+export async function policyOfAcme(database: PostgresDatabase, users: readonly string[], model: string) {
+  const policy = policyOf(database);
+  await policy.initialize();
+  for (const user of users) {
+    await policy.addUser(user);
+    await policy.addMember('acme', user);
+  }
+  await policy.grant('acme', model);
+  return policy;
+}
+
 /** Rows of the tables, as the real backend and `modelgate` write them. */
 export function policyOf({ sql, schema }: Pick<PostgresDatabase, 'sql' | 'schema'>) {
   const run = async (text: string, ...values: unknown[]): Promise<pg.QueryResult> => sql.query(text, values);

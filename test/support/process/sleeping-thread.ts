@@ -16,7 +16,9 @@ answerCalls(workerData as Line, (question) => {
   const { ms, answer, dies, done } = question as Nap;
   if (dies === true) throw new Error('as asked');
   Atomics.wait(never, 0, 0, ms);
-  if (done !== undefined) Atomics.store(done, 0, 1);
-  if (done !== undefined) Atomics.notify(done, 0);
+  if (done !== undefined) {
+    Atomics.store(done, 0, 1);
+    Atomics.notify(done, 0);
+  }
   return answer;
 });
